@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# End-to-end tests: the operator as a pod, installed by its chart, on real kubelets with real volumes. Arguments
+# go to `go test`, e.g. hack/test-e2e.sh -run TestCreate. See hack/with-cluster.sh for the cluster.
+set -euo pipefail
+
+# shellcheck source=hack/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+cd "$root"
+require_go
+hack/build.sh tools/test
+mkdir -p build/test
+exec hack/with-cluster.sh gotestsum --format standard-verbose --hide-summary skipped --jsonfile build/test/e2e.jsonl -- \
+  -tags e2e -count 1 -timeout 45m ./test/e2e/... "$@"

@@ -1,0 +1,177 @@
+// Package act carries out what was decided: one function per action, each idempotent and safe to be cut off anywhere.
+// Whatever takes something away is checked against the live objects first and carries preconditions (UIDs, resource
+// versions), so that a stale decision does nothing.
+package act
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// Etcd carries out calls to members.
+type Etcd interface {
+	MoveLeader(ctx context.Context, address, to string) error
+}
+
+// Actor carries out actions.
+type Actor struct {
+	// Client writes; its reads may be cached and are not used here.
+	Client client.Client
+	// Live reads from the API server.
+	Live client.Reader
+	Etcd Etcd
+}
+
+// StepError says which step failed.
+type StepError struct {
+	Step string
+	Err  error
+}
+
+// Error implements error.
+func (e *StepError) Error() string { return e.Step + ": " + e.Err.Error() }
+
+// Unwrap implements errors.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// NameTakenError is an object that bears a name of ours but is not ours.
+type NameTakenError struct{ Kind, Namespace, Name string }
+
+// Error implements error.
+func (e *NameTakenError) Error() string {
+	return fmt.Sprintf("%s %s/%s exists but does not belong to this cluster: delete or rename it, or choose another name for the cluster", e.Kind, e.Namespace, e.Name)
+}
+
+// StaleError is a decision that does not fit the live objects any more. It is no failure: the next observation decides
+// anew.
+type StaleError struct{ What string }
+
+// Error implements error.
+func (e *StaleError) Error() string { return "the observation was stale: " + e.What }
+
+// IsPassing is whether an error only means that something has changed meanwhile.
+func IsPassing(err error) bool {
+	var stale *StaleError
+	return errors.As(err, &stale) || apierrors.IsConflict(err)
+}
+
+// Do carries out the actions of one decision: supporting objects first, all at once; then members, all at once; then
+// what disrupts, alone. done is called after every action.
+func (a *Actor) Do(ctx context.Context, o observe.Observed, actions []core.Action, done func(core.Action, error)) error {
+	var objects, members, disruptive []core.Action
+	for _, action := range actions {
+		switch {
+		case action.Disruptive():
+			disruptive = append(disruptive, action)
+		case isObject(action):
+			objects = append(objects, action)
+		default:
+			members = append(members, action)
+		}
+	}
+	for _, batch := range [][]core.Action{objects, members, disruptive} {
+		errs := make([]error, len(batch))
+		var wg sync.WaitGroup
+		for i, action := range batch {
+			wg.Go(func() {
+				if err := a.do(ctx, o, action); err != nil {
+					errs[i] = &StepError{Step: action.Step(), Err: err}
+				}
+			})
+		}
+		wg.Wait()
+		for i, action := range batch {
+			done(action, errs[i])
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isObject(action core.Action) bool {
+	_, ok := action.(core.ApplyObject)
+	return ok
+}
+
+func (a *Actor) do(ctx context.Context, o observe.Observed, action core.Action) error {
+	switch step := action.(type) {
+	case core.ApplyObject:
+		return a.applyObject(ctx, o.Render, step)
+	case core.ApplyMember:
+		return a.apply(ctx, o.Render, o.Render.StatefulSet(step))
+	case core.MarkVolumes:
+		return a.markVolumes(ctx, o.Render, step)
+	case core.DeleteConfig:
+		return a.deleteConfig(ctx, o.Render, step)
+	case core.RestartMember:
+		return a.restartMember(ctx, o.Render, step)
+	case core.RecreateMember:
+		return a.recreateMember(ctx, o.Render, step)
+	case core.MoveLeader:
+		return a.moveLeader(ctx, o, step)
+	}
+	return fmt.Errorf("no way is known to carry out %T", action)
+}
+
+func (a *Actor) applyObject(ctx context.Context, c render.Cluster, step core.ApplyObject) error {
+	for _, object := range c.Objects() {
+		if object.GetObjectKind().GroupVersionKind().Kind == step.Kind && object.GetName() == step.Name {
+			return a.apply(ctx, c, object)
+		}
+	}
+	return &StaleError{What: fmt.Sprintf("%s %s is not part of the cluster any more", step.Kind, step.Name)}
+}
+
+// apply server-side applies an object, unless its name is taken by one that is not ours. The caches hold our objects
+// only, so that this has to be asked of the API server.
+func (a *Actor) apply(ctx context.Context, c render.Cluster, object client.Object) error {
+	applied, err := render.Applied(object)
+	if err != nil {
+		return err
+	}
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(applied.GroupVersionKind())
+	switch err := a.Live.Get(ctx, client.ObjectKeyFromObject(object), live); {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return fmt.Errorf("reading %s: %w", describe(applied), err)
+	case !metav1.IsControlledBy(live, c.EtcdCluster):
+		if owner := metav1.GetControllerOf(live); owner != nil && owner.Kind == "EtcdCluster" && owner.Name == c.Name {
+			return &StaleError{What: describe(applied) + " of an earlier cluster of the same name is still there"}
+		}
+		return &NameTakenError{Kind: applied.GetKind(), Namespace: applied.GetNamespace(), Name: applied.GetName()}
+	case live.GetDeletionTimestamp() != nil:
+		return &StaleError{What: describe(applied) + " is being deleted"}
+	}
+	if err := a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner(render.FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("applying %s: %w", describe(applied), err)
+	}
+	return nil
+}
+
+func describe(object *unstructured.Unstructured) string {
+	return fmt.Sprintf("%s %s/%s", object.GetKind(), object.GetNamespace(), object.GetName())
+}
+
+// moveLeader asks the leader itself: only it can hand over.
+func (a *Actor) moveLeader(ctx context.Context, o observe.Observed, step core.MoveLeader) error {
+	for _, endpoint := range o.Endpoints {
+		if endpoint.Member == step.From {
+			return a.Etcd.MoveLeader(ctx, endpoint.Address, step.ToID)
+		}
+	}
+	return &StaleError{What: fmt.Sprintf("member %s does not run any more", step.From)}
+}

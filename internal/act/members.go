@@ -1,0 +1,148 @@
+package act
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// restartMember deletes a member's pod, if it is still the one that was decided about and if what allowed that is
+// still true of the live pods.
+func (a *Actor) restartMember(ctx context.Context, c render.Cluster, step core.RestartMember) error {
+	var pods corev1.PodList
+	if err := a.Live.List(ctx, &pods, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
+		return fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	var target *corev1.Pod
+	others := 0
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if pod.Name == render.PodName(step.Member) {
+			target = pod
+		} else if runs(pod) && pod.DeletionTimestamp == nil {
+			others++
+		}
+	}
+	switch {
+	case target == nil || string(target.UID) != step.PodUID:
+		return &StaleError{What: fmt.Sprintf("pod %s is another one by now", render.PodName(step.Member))}
+	case step.OnlyIfDown && runs(target):
+		return &StaleError{What: fmt.Sprintf("pod %s runs by now", target.Name)}
+	case others < step.Needs:
+		return &StaleError{What: fmt.Sprintf("only %d other members run by now, %d are needed", others, step.Needs)}
+	}
+	// With the resource version the pod is deleted only if it is just as it was read.
+	preconditions := client.Preconditions{UID: &target.UID, ResourceVersion: &target.ResourceVersion}
+	if err := a.Client.Delete(ctx, target, preconditions); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting pod %s/%s: %w", target.Namespace, target.Name, err)
+	}
+	return nil
+}
+
+// runs is whether the etcd process of a pod runs.
+func runs(pod *corev1.Pod) bool {
+	for i := range pod.Status.ContainerStatuses {
+		if status := &pod.Status.ContainerStatuses[i]; status.Name == render.ContainerName && status.State.Running != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// recreateMember deletes a member none of whose claims has ever had a volume; that is asked of the API server again
+// for each claim.
+func (a *Actor) recreateMember(ctx context.Context, c render.Cluster, step core.RecreateMember) error {
+	var claims []*corev1.PersistentVolumeClaim
+	for _, volume := range step.Volumes {
+		claim := &corev1.PersistentVolumeClaim{}
+		err := a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: volume.Name}, claim)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading claim %s/%s: %w", c.Namespace, volume.Name, err)
+		}
+		if string(claim.UID) != volume.UID || claim.Spec.VolumeName != "" || claim.Status.Phase == corev1.ClaimBound || claim.Status.Phase == corev1.ClaimLost {
+			return &StaleError{What: fmt.Sprintf("claim %s has a volume by now", claim.Name)}
+		}
+		claims = append(claims, claim)
+	}
+	if step.WorkloadUID != "" {
+		uid := types.UID(step.WorkloadUID)
+		workload := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: step.Member}}
+		err := a.Client.Delete(ctx, workload, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting StatefulSet %s/%s: %w", c.Namespace, step.Member, err)
+		}
+	}
+	for _, claim := range claims {
+		err := a.Client.Delete(ctx, claim, client.Preconditions{UID: &claim.UID, ResourceVersion: &claim.ResourceVersion})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting claim %s/%s: %w", claim.Namespace, claim.Name, err)
+		}
+	}
+	return nil
+}
+
+// markVolumes patches what the operator records on claims. Claims are the StatefulSet controller's objects: they are
+// patched, not applied, so that an owner reference can be taken away again.
+func (a *Actor) markVolumes(ctx context.Context, c render.Cluster, step core.MarkVolumes) error {
+	for _, volume := range step.Volumes {
+		claim := &corev1.PersistentVolumeClaim{}
+		err := a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: volume.Name}, claim)
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("reading claim %s/%s: %w", c.Namespace, volume.Name, err)
+		case string(claim.UID) != volume.UID:
+			return &StaleError{What: fmt.Sprintf("claim %s is another one by now", claim.Name)}
+		}
+		before := claim.DeepCopy()
+		if claim.Annotations == nil {
+			claim.Annotations = map[string]string{}
+		}
+		claim.Annotations[render.AnnotationOwnerUID] = string(c.UID)
+		if volume.ClusterID != "" {
+			claim.Annotations[render.AnnotationClusterID] = volume.ClusterID
+		}
+		setKept(claim, c, volume.KeptWanted)
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		if err := a.Client.Patch(ctx, claim, patch, client.FieldOwner(render.FieldManager)); err != nil {
+			return fmt.Errorf("marking claim %s/%s: %w", claim.Namespace, claim.Name, err)
+		}
+	}
+	return nil
+}
+
+// setKept makes a claim outlive its EtcdCluster, or go with it.
+func setKept(claim *corev1.PersistentVolumeClaim, c render.Cluster, kept bool) {
+	var owners []metav1.OwnerReference
+	for _, owner := range claim.OwnerReferences {
+		if owner.Kind != "EtcdCluster" {
+			owners = append(owners, owner)
+		}
+	}
+	if !kept {
+		owners = append(owners, c.ClaimOwner())
+	}
+	claim.OwnerReferences = owners
+}
+
+func (a *Actor) deleteConfig(ctx context.Context, c render.Cluster, step core.DeleteConfig) error {
+	uid := types.UID(step.Config.UID)
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: step.Config.Name}}
+	if err := a.Client.Delete(ctx, config, client.Preconditions{UID: &uid}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting ConfigMap %s/%s: %w", c.Namespace, step.Config.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+// Package controller ties observing, deciding and acting together, one thin reconciler per kind.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/act"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/metrics"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// Watcher follows members, so that their failures are heard of at once.
+type Watcher interface {
+	Watch(cluster string, endpoints []etcd.Endpoint)
+}
+
+// EtcdClusterReconciler brings every EtcdCluster to what its spec asks.
+type EtcdClusterReconciler struct {
+	Client   client.Client
+	Observer *observe.Observer
+	Actor    *act.Actor
+	Watcher  Watcher
+	Events   events.EventRecorder
+
+	// failures are the last failed step of each cluster, by UID. They only explain; nothing is decided from them.
+	failures sync.Map
+}
+
+// Reconcile observes, decides and acts, once.
+func (r *EtcdClusterReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	cluster := &v1alpha1.EtcdCluster{}
+	if err := r.Client.Get(ctx, request.NamespacedName, cluster); apierrors.IsNotFound(err) {
+		r.forget(request.NamespacedName)
+		return ctrl.Result{}, nil
+	} else if err != nil {
+		return ctrl.Result{}, fmt.Errorf("reading EtcdCluster %s: %w", request, err)
+	}
+	observed, err := r.Observer.Observe(ctx, cluster)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	r.Watcher.Watch(request.String(), observed.Endpoints)
+	if failure, ok := r.failures.Load(cluster.UID); ok {
+		observed.Failure = failure.(core.Failure)
+	}
+	decision := core.Decide(observed.Observation)
+	// The report is written first: it records what is about to be done, and the write fails if the spec or the
+	// status was changed since it was read.
+	if err := r.report(ctx, cluster, decision); err != nil {
+		return passing(err)
+	}
+	err = r.Actor.Do(ctx, observed, decision.Actions, func(action core.Action, err error) {
+		r.acted(ctx, cluster, action, err)
+	})
+	if err != nil {
+		return passing(err)
+	}
+	r.failures.Delete(cluster.UID)
+	return ctrl.Result{RequeueAfter: decision.LookAgain}, nil
+}
+
+// soon is when to look again after the world has changed under a decision.
+const soon = 50 * time.Millisecond
+
+// passing turns errors that only mean a changed world into another look.
+func passing(err error) (ctrl.Result, error) {
+	if act.IsPassing(err) {
+		return ctrl.Result{RequeueAfter: soon}, nil
+	}
+	return ctrl.Result{}, err
+}
+
+// report writes the status if it has changed, and tells people what is new.
+func (r *EtcdClusterReconciler) report(ctx context.Context, cluster *v1alpha1.EtcdCluster, decision core.Decision) error {
+	before := observe.Recorded(cluster)
+	metrics.Report(cluster.Namespace, cluster.Name, before, decision.Report)
+	if decision.Report.Equal(before) {
+		return nil
+	}
+	status := observe.Status(decision.Report)
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+	if err != nil {
+		return fmt.Errorf("the status of EtcdCluster %s/%s cannot be written as JSON: %w", cluster.Namespace, cluster.Name, err)
+	}
+	applied := &unstructured.Unstructured{Object: map[string]any{"status": content}}
+	applied.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("EtcdCluster"))
+	applied.SetNamespace(cluster.Namespace)
+	applied.SetName(cluster.Name)
+	applied.SetUID(cluster.UID)
+	applied.SetResourceVersion(cluster.ResourceVersion)
+	err = r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner(render.FieldManager), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("writing the status of EtcdCluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
+	}
+	for _, event := range decision.Events {
+		kind := corev1.EventTypeNormal
+		if event.Warning {
+			kind = corev1.EventTypeWarning
+		}
+		r.Events.Eventf(cluster, nil, kind, string(event.Reason), "Observe", "%s", event.Message)
+	}
+	return nil
+}
+
+// acted records one action that was carried out, or was not.
+func (r *EtcdClusterReconciler) acted(ctx context.Context, cluster *v1alpha1.EtcdCluster, action core.Action, err error) {
+	logger := log.FromContext(ctx).WithValues("step", action.Step(), "on", describe(action))
+	switch {
+	case err != nil && act.IsPassing(err):
+		logger.V(1).Info("step put off", "why", err.Error())
+		return
+	case err != nil:
+		problem := core.Problem{Reason: core.ReasonStepFailed, Message: err.Error()}
+		var taken *act.NameTakenError
+		if errors.As(err, &taken) {
+			problem = core.Problem{Reason: core.ReasonNameTaken, Message: taken.Error()}
+		} else if strings.Contains(err.Error(), "exceeded quota") {
+			problem.Reason = core.ReasonQuotaExceeded
+		}
+		r.failures.Store(cluster.UID, core.Failure{Step: action.Step(), Problem: problem})
+	default:
+		logger.Info("step done")
+		if action.Disruptive() {
+			r.Events.Eventf(cluster, nil, corev1.EventTypeNormal, action.Step(), action.Step(), "%s", describe(action))
+		}
+	}
+	metrics.Step(cluster.Namespace, cluster.Name, action.Step(), err)
+}
+
+func describe(action core.Action) string {
+	switch step := action.(type) {
+	case core.ApplyObject:
+		return step.Kind + " " + step.Name
+	case core.ApplyMember:
+		return "StatefulSet " + step.Member
+	case core.MarkVolumes:
+		return "claims of member " + step.Member
+	case core.DeleteConfig:
+		return "ConfigMap " + step.Config.Name
+	case core.RestartMember:
+		return fmt.Sprintf("member %s restarts with its new template", step.Member)
+	case core.MoveLeader:
+		return fmt.Sprintf("leadership moved from %s to %s", step.From, step.To)
+	case core.RecreateMember:
+		return fmt.Sprintf("member %s is made again", step.Member)
+	}
+	return action.Step()
+}
+
+// forget drops everything that is held in memory about a cluster that is gone.
+func (r *EtcdClusterReconciler) forget(name types.NamespacedName) {
+	r.Watcher.Watch(name.String(), nil)
+	metrics.Forget(name.Namespace, name.Name)
+}

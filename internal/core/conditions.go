@@ -1,0 +1,300 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// figuresEvery is how often figures that change all the time are reported if nothing else changes.
+const figuresEvery = time.Minute
+
+// report makes the status from what was seen and what is planned. If nothing changed it is the recorded one, to the
+// letter: an idle cluster is not written to.
+func (v *view) report(p plan) Report {
+	old := v.Cluster.Recorded
+	r := Report{
+		ObservedGeneration: v.Cluster.Generation,
+		ClusterID:          v.clusterID,
+		BootstrapMembers:   old.BootstrapMembers,
+		Endpoints:          v.Cluster.Spec.Endpoints,
+		Selector:           v.Cluster.Spec.Selector,
+		MemberCount:        len(v.Etcd.List.Members),
+		MeasuredAt:         v.Now,
+	}
+	if p.frozen == "" && p.blocked.Reason != ReasonDataVolumesExist {
+		r.BootstrapMembers = v.bootstrapMembers
+	}
+	if !v.Etcd.List.Known {
+		r.MemberCount = old.MemberCount
+	}
+	for _, m := range v.members {
+		member := v.memberReport(m)
+		r.Members = append(r.Members, member)
+		if member.Healthy && member.Role != RoleLearner {
+			r.ReadyMembers++
+		}
+		if member.Role == RoleLeader {
+			r.Leader = m.Name
+		}
+	}
+	r.Version = lowestVersion(r.Members)
+	r.Ready = fmt.Sprintf("%d/%d", r.ReadyMembers, max(v.Cluster.Spec.Size, len(r.BootstrapMembers)))
+	r.setCondition(v.available(r), old, v.Now)
+	r.setCondition(progressing(p), old, v.Now)
+	r.setCondition(v.degraded(p), old, v.Now)
+	r.Phase = v.phase(r, p)
+	return r.settle(old, v.Now)
+}
+
+func (v *view) memberReport(m *memberView) MemberReport {
+	r := MemberReport{Name: m.Name, Healthy: m.healthy, HealthySince: v.Now, Message: m.trouble.Message}
+	for _, old := range v.Cluster.Recorded.Members {
+		if old.Name != m.Name {
+			continue
+		}
+		r.ID, r.Version, r.Role = old.ID, old.Version, old.Role
+		if r.Role == RoleLeader {
+			r.Role = RoleVoter
+		}
+		if old.Healthy == m.healthy {
+			r.HealthySince = old.HealthySince
+		}
+	}
+	s := m.status
+	if s == nil || !s.Answered {
+		return r
+	}
+	r.ID, r.Version, r.Role = s.ID, s.Version, RoleVoter
+	switch {
+	case s.Learner:
+		r.Role = RoleLearner
+	case m.leads:
+		r.Role = RoleLeader
+	}
+	r.Figures = Figures{DBSize: roundUp(s.DBSize), DBSizeInUse: roundUp(s.DBSizeInUse), Revision: s.Revision, RaftLag: int64(m.lag)} //nolint:gosec // An index difference is far below 2^63.
+	return r
+}
+
+// roundUp makes sizes readable, and steady: to 64 KiB below 16 MiB, to 1 MiB above.
+func roundUp(size int64) int64 {
+	step := int64(64 << 10)
+	if size >= 16<<20 {
+		step = 1 << 20
+	}
+	return (size + step - 1) / step * step
+}
+
+func lowestVersion(members []MemberReport) string {
+	var lowest *semver.Version
+	for _, m := range members {
+		version, err := semver.NewVersion(m.Version)
+		if err == nil && (lowest == nil || version.LessThan(lowest)) {
+			lowest = version
+		}
+	}
+	if lowest == nil {
+		return ""
+	}
+	return lowest.String()
+}
+
+// available is about what clients get: a quorum that answers linearizable reads, and a member that the client
+// Service leads to.
+func (v *view) available(r Report) Condition {
+	c := Condition{Type: Available, Status: False}
+	ready := slices.ContainsFunc(v.members, func(m *memberView) bool { return m.Pod.Ready })
+	switch {
+	case v.clusterID == "":
+		c.Reason, c.Message = ReasonCreating, "the cluster has not been formed yet"
+		if v.Cluster.Spec.Size == 0 {
+			c.Reason, c.Message = ReasonHibernated, "spec.size is 0: no member runs"
+		}
+	case v.Etcd.List.Known && ready:
+		c.Status, c.Reason = True, ReasonQuorumServes
+		c.Message = fmt.Sprintf("%d of %d members are healthy", r.ReadyMembers, len(v.Etcd.List.Members))
+	case v.Etcd.List.Known:
+		c.Reason, c.Message = ReasonNoReadyMember, "a quorum serves but no pod is ready, so that the client Service leads nowhere"
+	case v.mayServe():
+		c.Status, c.Reason = Unknown, ReasonNotAnswering
+		c.Message = "enough pods are ready for a quorum, but the operator got no answer from it"
+	default:
+		c.Reason, c.Message = ReasonQuorumLost, v.lost()
+	}
+	return c
+}
+
+// mayServe is whether the kubelets say that a quorum is ready although the operator cannot reach it.
+func (v *view) mayServe() bool {
+	ready := 0
+	for _, m := range v.members {
+		if m.Pod.Ready && !m.Pod.Deleting {
+			ready++
+		}
+	}
+	return ready >= Quorum(len(v.bootstrapMembers))
+}
+
+func (v *view) lost() string {
+	var why []string
+	for _, m := range v.members {
+		if !m.healthy {
+			why = append(why, m.trouble.Message)
+		}
+	}
+	return "no quorum: " + strings.Join(why, "; ")
+}
+
+func progressing(p plan) Condition {
+	switch {
+	case p.frozen != "":
+		return Condition{Type: Progressing, Status: False, Reason: p.doing.Reason, Message: p.doing.Message}
+	case !p.doing.IsZero():
+		return Condition{Type: Progressing, Status: True, Reason: p.doing.Reason, Message: p.doing.Message}
+	case !p.blocked.IsZero():
+		return Condition{Type: Progressing, Status: False, Reason: p.blocked.Reason, Message: p.blocked.Message}
+	}
+	return Condition{Type: Progressing, Status: False, Reason: ReasonSettled, Message: "the cluster is as the spec asks"}
+}
+
+// degraded names the first thing that a person should look at: what blocks a change first, then what keeps a member
+// from serving.
+func (v *view) degraded(p plan) Condition {
+	c := Condition{Type: Degraded, Status: True}
+	var why []string
+	if !p.blocked.IsZero() {
+		c.Reason, why = p.blocked.Reason, append(why, p.blocked.Message)
+	}
+	if failed := v.Failure.Problem; slices.ContainsFunc(p.actions, func(a Action) bool { return a.Step() == v.Failure.Step }) {
+		why = append(why, failed.Message)
+		if c.Reason == "" {
+			c.Reason = failed.Reason
+		}
+	}
+	for _, m := range v.members {
+		if m.healthy || p.frozen == PhaseDeleting || m.starting {
+			continue
+		}
+		if c.Reason == "" || passing(c.Reason) && !passing(m.trouble.Reason) {
+			c.Reason = m.trouble.Reason
+		}
+		if !slices.Contains(why, m.trouble.Message) {
+			why = append(why, m.trouble.Message)
+		}
+	}
+	if len(why) == 0 {
+		return Condition{Type: Degraded, Status: False, Reason: ReasonAllHealthy, Message: "nothing is wrong"}
+	}
+	c.Message = strings.Join(why, "; ")
+	return c
+}
+
+// passing reasons belong to every start of a member; they are no trouble while a cluster is made.
+func passing(reason Reason) bool {
+	return reason == ReasonMemberDown || reason == ReasonNotAnswering || reason == ReasonMemberUnhealthy || reason == ReasonVolumePending
+}
+
+func (v *view) phase(r Report, p plan) string {
+	if p.frozen != "" {
+		return p.frozen
+	}
+	availability, _ := r.condition(Available)
+	degradation, _ := r.condition(Degraded)
+	switch {
+	case v.clusterID == "" && !p.blocked.IsZero():
+		return PhasePending
+	case v.clusterID == "":
+		return PhaseCreating
+	case availability.Status == False:
+		return PhaseUnavailable
+	case !p.doing.IsZero() && p.blocked.IsZero():
+		return PhaseUpdating
+	case degradation.Status == True:
+		return PhaseDegraded
+	}
+	return PhaseRunning
+}
+
+// setCondition adds a condition; Since moves only when Status does, as Kubernetes asks.
+func (r *Report) setCondition(c Condition, old Report, now time.Time) {
+	c.Since = now
+	if before, ok := old.condition(c.Type); ok && before.Status == c.Status {
+		c.Since = before.Since
+	}
+	r.Conditions = append(r.Conditions, c)
+}
+
+// settle keeps the figures of the old report if they are all that changed, unless they are old.
+func (r Report) settle(old Report, now time.Time) Report {
+	quiet := r.withFiguresOf(old)
+	changed := !quiet.Equal(old)
+	figuresChanged := !r.withMeasuredAt(old.MeasuredAt).Equal(old)
+	if !changed && (!figuresChanged || now.Sub(old.MeasuredAt) < figuresEvery) {
+		return old
+	}
+	return r
+}
+
+func (r Report) withMeasuredAt(at time.Time) Report {
+	r.MeasuredAt = at
+	return r
+}
+
+// withFiguresOf is the report with the figures of another one.
+func (r Report) withFiguresOf(other Report) Report {
+	r.MeasuredAt = other.MeasuredAt
+	r.Members = slices.Clone(r.Members)
+	for i := range r.Members {
+		for _, m := range other.Members {
+			if m.Name == r.Members[i].Name {
+				r.Members[i].Figures = m.Figures
+			}
+		}
+	}
+	return r
+}
+
+// Equal is whether two reports say the same.
+func (r Report) Equal(o Report) bool {
+	return r.ObservedGeneration == o.ObservedGeneration && r.Phase == o.Phase && r.ClusterID == o.ClusterID &&
+		r.Version == o.Version && r.Leader == o.Leader && r.MemberCount == o.MemberCount &&
+		r.ReadyMembers == o.ReadyMembers && r.Ready == o.Ready && r.Selector == o.Selector &&
+		r.MeasuredAt.Equal(o.MeasuredAt) && slices.Equal(r.BootstrapMembers, o.BootstrapMembers) &&
+		slices.Equal(r.Endpoints, o.Endpoints) &&
+		slices.EqualFunc(r.Conditions, o.Conditions, func(a, b Condition) bool {
+			return a.Type == b.Type && a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message && a.Since.Equal(b.Since)
+		}) &&
+		slices.EqualFunc(r.Members, o.Members, func(a, b MemberReport) bool {
+			same := a.HealthySince.Equal(b.HealthySince)
+			a.HealthySince = b.HealthySince
+			return same && a == b
+		})
+}
+
+// news tells what changed from one report to the next, for a person to read.
+func news(old, now Report) []Event {
+	var events []Event
+	for _, c := range now.Conditions {
+		before, known := old.condition(c.Type)
+		bad := c.Type == Degraded && c.Status == True || c.Type == Available && c.Status != True
+		sameReason := before.Reason == c.Reason || c.Type == Available
+		if before.Status == c.Status && sameReason || !known && !(c.Type == Progressing || c.Type == Degraded && bad) {
+			continue
+		}
+		events = append(events, Event{Warning: bad, Reason: c.Reason, Message: c.Message})
+	}
+	for _, m := range now.Members {
+		for _, before := range old.Members {
+			if before.Name == m.Name && before.Healthy != m.Healthy && m.Healthy {
+				events = append(events, Event{Reason: ReasonMemberHealthy, Message: fmt.Sprintf("member %s is healthy", m.Name)})
+			}
+		}
+	}
+	if old.Leader != now.Leader && now.Leader != "" {
+		events = append(events, Event{Reason: ReasonLeaderChanged, Message: fmt.Sprintf("member %s leads", now.Leader)})
+	}
+	return events
+}

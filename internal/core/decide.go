@@ -1,0 +1,216 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// How long until the next look if nothing happens before: events of Kubernetes and of etcd come first, these are
+// the fallback.
+const (
+	lookAgainSettled = 15 * time.Second
+	lookAgainBusy    = time.Second
+	lookAgainBlocked = 5 * time.Second
+)
+
+// retryEvery is how often a StatefulSet whose pod cannot be made is nudged to try again.
+const retryEvery = 15 * time.Second
+
+// plan is what the rules make of a view.
+type plan struct {
+	actions []Action
+	// doing says what is being done or waited for; empty means nothing is.
+	doing Problem
+	// blocked says what is in the way; the user has to act.
+	blocked Problem
+	// frozen plans carry out nothing: the phase says why.
+	frozen string
+}
+
+// Decide decides what happens next. See the package comment for its laws, and docs/architecture for the rules as a
+// table.
+func Decide(o Observation) Decision {
+	v := look(o)
+	p := decide(v)
+	report := v.report(p)
+	return Decision{
+		Actions:   p.actions,
+		Report:    report,
+		Events:    news(o.Cluster.Recorded, report),
+		LookAgain: v.lookAgain(p),
+	}
+}
+
+// decide asks the rules in their order. The gates come first: while one of them is shut nothing is done at all.
+func decide(v *view) plan {
+	for _, gate := range []func(*view) (plan, bool){deleting, paused, hibernated, earlierVolumes} {
+		if p, shut := gate(v); shut {
+			return p
+		}
+	}
+	p := plan{blocked: v.namesTaken()}
+	p.actions = append(p.actions, v.applyObjects()...)
+	p.actions = append(p.actions, v.applyMembers()...)
+	p.actions = append(p.actions, v.markVolumes()...)
+	p.actions = append(p.actions, v.retryRefused()...)
+	p.actions = append(p.actions, v.deleteStaleConfigs()...)
+	v.change(&p)
+	if p.doing.IsZero() && (v.clusterID == "" || v.lacksMember() || v.starting()) {
+		p.doing = v.creating()
+	}
+	return p
+}
+
+// deleting: Kubernetes' garbage collector follows the owner references, and the retention policy is on the claims;
+// there is nothing left to do that could hang.
+func deleting(v *view) (plan, bool) {
+	return plan{frozen: PhaseDeleting, doing: Problem{ReasonDeleting, "the cluster is being deleted"}}, v.Cluster.Deleting
+}
+
+func paused(v *view) (plan, bool) {
+	return plan{frozen: PhasePaused, doing: Problem{ReasonPaused, "spec.paused is true: nothing is changed until it is false"}}, v.Cluster.Spec.Paused
+}
+
+// hibernated: a cluster that was never made, and of which nothing is wanted.
+func hibernated(v *view) (plan, bool) {
+	shut := v.Cluster.Spec.Size == 0 && v.clusterID == "" && len(v.members) == 0
+	return plan{frozen: PhaseHibernated, doing: Problem{ReasonHibernated, "spec.size is 0: no member runs"}}, shut
+}
+
+// earlierVolumes: before a cluster is formed, volumes of an earlier cluster of the same name stand in the way,
+// unless all of them say that they hold the same cluster's data: then that cluster comes back. Data is never
+// started over.
+func earlierVolumes(v *view) (plan, bool) {
+	if v.clusterID != "" {
+		return plan{}, false
+	}
+	var names []string
+	p := plan{}
+	for _, m := range v.members {
+		var unused []Volume
+		for _, volume := range m.Volumes {
+			if volume.OwnerUID == v.Cluster.UID {
+				continue
+			}
+			if volume.Bound {
+				names = append(names, volume.Name)
+			} else {
+				unused = append(unused, volume)
+			}
+		}
+		if len(unused) > 0 && len(names) == 0 && !m.Workload.Exists() {
+			p.actions = []Action{RecreateMember{Member: m.Name, Volumes: unused}}
+		}
+	}
+	if len(names) > 0 {
+		p.actions = nil
+		p.blocked = Problem{ReasonDataVolumesExist, fmt.Sprintf("the claims %s belong to an earlier cluster named %s, and do not say that they hold one cluster's data: delete them to start empty, or choose another name", strings.Join(names, ", "), v.Cluster.Name)}
+		return p, true
+	}
+	if len(p.actions) > 0 {
+		p.doing = Problem{ReasonRecreating, "claims of an earlier cluster that never had a volume are removed"}
+	}
+	return p, len(p.actions) > 0
+}
+
+// namesTaken reports supporting objects that bear our names but belong to someone else.
+func (v *view) namesTaken() Problem {
+	for _, object := range v.Objects {
+		if object.State == Foreign {
+			return Problem{ReasonNameTaken, fmt.Sprintf("%s %s exists but does not belong to this cluster; delete or rename it", object.Kind, object.Name)}
+		}
+	}
+	for _, m := range v.members {
+		if m.Workload.State == Foreign {
+			return m.trouble
+		}
+	}
+	return Problem{}
+}
+
+// applyObjects applies the supporting objects that are missing or drifted.
+func (v *view) applyObjects() []Action {
+	var actions []Action
+	for _, object := range v.Objects {
+		if object.State == Missing || object.State == Drifted {
+			actions = append(actions, ApplyObject{Kind: object.Kind, Name: object.Name})
+		}
+	}
+	return actions
+}
+
+// deleteStaleConfigs removes the configurations that no member refers to, once nothing else is going on.
+func (v *view) deleteStaleConfigs() []Action {
+	var actions []Action
+	for _, m := range v.members {
+		if m.outdated(v.Cluster.Spec.MemberHash) || !m.Pod.Exists {
+			return nil
+		}
+	}
+	for _, config := range v.StaleConfigs {
+		actions = append(actions, DeleteConfig{Config: config})
+	}
+	return actions
+}
+
+// creating says what the creation waits for.
+func (v *view) creating() Problem {
+	running, waiting := 0, Problem{}
+	for _, m := range v.members {
+		if m.Pod.Running {
+			running++
+		} else if waiting.IsZero() {
+			waiting = m.trouble
+		}
+	}
+	message := fmt.Sprintf("%d of %d members have started", running, len(v.members))
+	if !waiting.IsZero() {
+		message += "; " + waiting.Message
+	}
+	return Problem{ReasonCreating, message}
+}
+
+// lacksMember is whether a member that should exist has no StatefulSet.
+func (v *view) lacksMember() bool {
+	for _, name := range v.bootstrapMembers {
+		if !v.byName[name].Workload.Exists() {
+			return true
+		}
+	}
+	return false
+}
+
+// starting is whether a member has yet to run for the first time.
+func (v *view) starting() bool {
+	return slices.ContainsFunc(v.members, func(m *memberView) bool { return m.starting })
+}
+
+// lookAgain is the fallback to events.
+func (v *view) lookAgain(p plan) time.Duration {
+	switch {
+	case p.frozen == PhaseDeleting || p.frozen == PhaseHibernated:
+		return 0
+	case !p.blocked.IsZero() && p.doing.IsZero():
+		return lookAgainBlocked
+	case len(p.actions) > 0 || !p.doing.IsZero():
+		return v.patience()
+	}
+	for _, m := range v.members {
+		if !m.healthy {
+			return lookAgainBlocked
+		}
+	}
+	return lookAgainSettled
+}
+
+// patience is how soon to look while something is under way: seldom if a person has to act first.
+func (v *view) patience() time.Duration {
+	for _, m := range v.members {
+		if !m.Pod.Problem.IsZero() || !m.Workload.Problem.IsZero() {
+			return lookAgainBlocked
+		}
+	}
+	return lookAgainBusy
+}

@@ -1,0 +1,113 @@
+package core
+
+import "fmt"
+
+// applyMembers makes the StatefulSets that are missing, and mends those that drifted or that are to be sealed.
+//
+// All members of a new cluster are made at once, with a static initial cluster
+// (https://etcd.io/docs/v3.6/op-guide/clustering/#static), so that creation is as fast as the pods start.
+func (v *view) applyMembers() []Action {
+	var actions []Action
+	for _, name := range v.bootstrapMembers {
+		m := v.byName[name]
+		start, known := v.startOf(m)
+		if !known {
+			continue
+		}
+		apply := ApplyMember{Member: name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: m.Workload.Retry}
+		switch {
+		case m.Workload.State == Missing && m.remnants() == 0 && v.Cluster.Spec.Size > 0:
+			actions = append(actions, apply)
+		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash || m.Workload.StorageHash != v.Cluster.Spec.StorageHash:
+			// Applying would bring in what the rollout has not come to yet.
+		case m.Workload.State == Drifted, m.Workload.State == Current && m.Workload.Start != start:
+			actions = append(actions, apply)
+		}
+	}
+	return actions
+}
+
+// startOf decides how a member would start on an empty volume. Only members that are certain to have never run may
+// found the cluster: initial-cluster-state belongs to the phase of the cluster, not to a member.
+func (v *view) startOf(m *memberView) (start Start, known bool) {
+	switch {
+	case m.marked(), m.listed != nil && m.listed.Started:
+		return StartSealed, true
+	case v.clusterID == "", m.listed != nil && !m.listed.Started:
+		return StartBootstrap, true
+	case m.Workload.Exists():
+		return m.Workload.Start, true
+	}
+	return StartSealed, false
+}
+
+// remnants counts what is left of an earlier StatefulSet of the member and is on its way out: a new one would only
+// wait for that.
+func (m *memberView) remnants() int {
+	count := 0
+	if m.Pod.Exists {
+		count++
+	}
+	for _, volume := range m.Volumes {
+		if volume.Deleting {
+			count++
+		}
+	}
+	return count
+}
+
+// markVolumes records on the claims whose data they hold and whether they outlive the EtcdCluster. That makes a lost
+// status harmless: claims that are marked are never bootstrapped over.
+func (v *view) markVolumes() []Action {
+	var actions []Action
+	for _, m := range v.members {
+		ran := m.listed != nil && m.listed.Started && m.status != nil && m.status.Answered && m.status.ClusterID == v.clusterID
+		adopted := v.Cluster.Recorded.ClusterID == "" && v.clusterID != "" && v.clusterID == v.markedClusterID()
+		var unmarked []Volume
+		for _, volume := range m.Volumes {
+			id := volume.ClusterID
+			if ran {
+				id = v.clusterID
+			}
+			foreign := volume.OwnerUID != v.Cluster.UID && (adopted || volume.ClusterID == v.clusterID)
+			if volume.Deleting || id == volume.ClusterID && volume.Kept == volume.KeptWanted && !foreign {
+				continue
+			}
+			volume.ClusterID = id
+			unmarked = append(unmarked, volume)
+		}
+		if len(unmarked) > 0 {
+			actions = append(actions, MarkVolumes{Member: m.Name, ClusterID: v.clusterID, Volumes: unmarked})
+		}
+	}
+	return actions
+}
+
+// retryRefused nudges the StatefulSets whose pod was refused, e.g. for a quota: their controller backs off for up to
+// 16 minutes, and does not see that a quota was raised.
+func (v *view) retryRefused() []Action {
+	bucket := v.Now.Unix() / int64(retryEvery.Seconds())
+	var actions []Action
+	for _, m := range v.members {
+		start, known := v.startOf(m)
+		upToDate := m.Workload.MemberHash == v.Cluster.Spec.MemberHash && m.Workload.StorageHash == v.Cluster.Spec.StorageHash
+		if known && upToDate && m.Workload.State == Current && m.Workload.Start == start && !m.Workload.Problem.IsZero() && !m.Pod.Exists && m.Workload.Retry < bucket {
+			actions = append(actions, ApplyMember{Member: m.Name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: bucket})
+		}
+	}
+	return actions
+}
+
+// recreate deletes a member that waits for volumes as they should not be. None of its claims ever had a volume
+// behind it, so there is nothing to lose; a claim cannot be changed.
+func (v *view) recreate(m *memberView) (Action, Problem) {
+	unbound := true
+	for _, volume := range m.Volumes {
+		unbound = unbound && !volume.Bound
+	}
+	if !unbound || m.Pod.Running || m.marked() || m.listed != nil && m.listed.Started {
+		return nil, Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage differs from what member %s has: this release does not change the volumes of a running member; set spec.storage back", m.Name)}
+	}
+	return RecreateMember{Member: m.Name, WorkloadUID: m.Workload.UID, Volumes: m.Volumes},
+		Problem{ReasonRecreating, fmt.Sprintf("member %s is made again: its claims have no volume yet and spec.storage has changed", m.Name)}
+}

@@ -1,0 +1,214 @@
+package core
+
+import "time"
+
+// Observation is all that a decision is made from.
+type Observation struct {
+	// Now is the time of the observation.
+	Now time.Time
+	// Cluster is the EtcdCluster object.
+	Cluster Cluster
+	// Objects are the supporting objects (Services, ConfigMap, disruption budget) that should exist, in the
+	// order in which they are applied.
+	Objects []Object
+	// StaleConfigs are configurations of the cluster that no member refers to any more.
+	StaleConfigs []StaleConfig
+	// Members is every member that Kubernetes has anything of, in the order of their ordinals.
+	Members []Member
+	// Etcd is what etcd itself said.
+	Etcd Etcd
+	// Failure is how the last attempt at an action failed, if it did. It is for the report only.
+	Failure Failure
+}
+
+// Failure is how an action failed.
+type Failure struct {
+	Step    string
+	Problem Problem
+}
+
+// Cluster is the EtcdCluster object.
+type Cluster struct {
+	Namespace  string
+	Name       string
+	UID        string
+	Generation int64
+	// Deleting is whether the object is being deleted.
+	Deleting bool
+	Spec     Spec
+	// Recorded is the status as it was last written.
+	Recorded Report
+}
+
+// Spec is the part of the EtcdCluster's spec that decisions depend on.
+type Spec struct {
+	// Size is the number of members wanted; 0 hibernates.
+	Size int
+	// Version is the etcd version wanted, MAJOR.MINOR.PATCH.
+	Version string
+	// MemberHash stands for everything that the user asked of a running member: image, settings, pod.
+	MemberHash string
+	// StorageHash stands for everything that the user asked of a member's volumes.
+	StorageHash string
+	Paused      bool
+	// Endpoints and Selector are reported as they are.
+	Endpoints []string
+	Selector  string
+}
+
+// Object is a supporting object.
+type Object struct {
+	Kind  string
+	Name  string
+	State ObjectState
+}
+
+// ObjectState compares a live object with what it should be.
+type ObjectState uint8
+
+const (
+	// Missing objects do not exist.
+	Missing ObjectState = iota
+	// Current objects are as they should be.
+	Current
+	// Drifted objects lack something that was applied, or that should be by now.
+	Drifted
+	// Foreign objects bear the name of ours but belong to someone else.
+	Foreign
+	// Leaving objects are being deleted.
+	Leaving
+)
+
+// StaleConfig is a configuration that no member refers to any more.
+type StaleConfig struct {
+	Name string
+	UID  string
+}
+
+// Member is what Kubernetes has of one member.
+type Member struct {
+	Name     string
+	Workload Workload
+	Pod      Pod
+	Volumes  []Volume
+}
+
+// Start is how a member's etcd would start on an empty volume. On a volume with data the settings that differ are
+// ignored (https://etcd.io/docs/v3.6/op-guide/configuration/#clustering).
+type Start uint8
+
+const (
+	// StartBootstrap makes it found the cluster, together with the other bootstrap members.
+	StartBootstrap Start = iota
+	// StartSealed makes it refuse to start: it was part of the cluster, so an empty volume is a lost volume.
+	StartSealed
+)
+
+// Workload is a member's StatefulSet.
+type Workload struct {
+	State ObjectState
+	UID   string
+	// MemberHash and StorageHash are those that it was made for.
+	MemberHash  string
+	StorageHash string
+	Start       Start
+	// Settled is whether the StatefulSet controller has seen its newest spec.
+	Settled bool
+	// BootstrapMembers are the members it was bootstrapped with.
+	BootstrapMembers []string
+	// Retry is the nudge that it was last given, see [ApplyMember].
+	Retry int64
+	// Problem is why its pod could not be made.
+	Problem Problem
+}
+
+// Exists is whether the StatefulSet is there and ours.
+func (w Workload) Exists() bool { return w.State == Current || w.State == Drifted }
+
+// Pod is a member's pod.
+type Pod struct {
+	Exists     bool
+	UID        string
+	Deleting   bool
+	MemberHash string
+	// Running is whether its etcd process runs.
+	Running bool
+	// Ready is what the kubelet says.
+	Ready bool
+	// Problem is why it does not run.
+	Problem Problem
+}
+
+// Volume is the claim of one of a member's volumes.
+type Volume struct {
+	Name     string
+	UID      string
+	Deleting bool
+	// Bound is whether it has, or ever had, a volume behind it: then there may be data.
+	Bound bool
+	// OwnerUID is the UID of the EtcdCluster object that it was made for.
+	OwnerUID string
+	// ClusterID is etcd's ID of the cluster whose data it holds, if that was recorded on it.
+	ClusterID string
+	// Kept is whether it outlives the EtcdCluster object.
+	Kept bool
+	// KeptWanted is whether it should.
+	KeptWanted bool
+	// Problem is why it has no volume.
+	Problem Problem
+}
+
+// Problem is something that is wrong with an object, and would not be mended by waiting alone.
+type Problem struct {
+	Reason  Reason
+	Message string
+}
+
+// IsZero is whether there is no problem.
+func (p Problem) IsZero() bool { return p.Reason == "" }
+
+// Etcd is what etcd itself said.
+type Etcd struct {
+	List     MemberList
+	Statuses []Status
+}
+
+// MemberList is etcd's member list, read linearizably: that it is known proves that a quorum answered.
+type MemberList struct {
+	Known     bool
+	ClusterID string
+	Members   []Listed
+}
+
+// Listed is an entry of etcd's member list.
+type Listed struct {
+	ID      string
+	Name    string
+	PeerURL string
+	Learner bool
+	// Started is whether the member has ever published its client URLs.
+	Started bool
+}
+
+// Status is the answer of one member.
+type Status struct {
+	// Member is the name of the member that was asked.
+	Member string
+	// Answered is whether it answered; the rest is empty if not, but for Error.
+	Answered    bool
+	Error       string
+	ClusterID   string
+	ID          string
+	LeaderID    string
+	Learner     bool
+	Version     string
+	DBSize      int64
+	DBSizeInUse int64
+	Revision    int64
+	// RaftApplied is the index of the last entry applied.
+	RaftApplied uint64
+	// Alarms are the alarms raised for this member, e.g. NOSPACE.
+	Alarms []string
+	// Errors are the member's own complaints, e.g. "etcdserver: no leader".
+	Errors []string
+}

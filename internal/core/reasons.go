@@ -1,0 +1,52 @@
+package core
+
+// Reason says in one word why something is as it is. The same word stands in conditions, events, metrics and docs.
+type Reason string
+
+// Reasons of what is being done.
+const (
+	ReasonCreating     Reason = "Creating"
+	ReasonSettled      Reason = "Settled"
+	ReasonRollingOut   Reason = "RollingOut"
+	ReasonMemberDown   Reason = "MemberDown"
+	ReasonHibernated   Reason = "Hibernated"
+	ReasonPaused       Reason = "Paused"
+	ReasonDeleting     Reason = "Deleting"
+	ReasonRecreating   Reason = "RecreatingMember"
+	ReasonLeaderMoving Reason = "MovingLeader"
+)
+
+// Reasons of how the cluster is.
+const (
+	ReasonQuorumServes    Reason = "QuorumServes"
+	ReasonQuorumLost      Reason = "QuorumLost"
+	ReasonNotAnswering    Reason = "NotAnswering"
+	ReasonNoReadyMember   Reason = "NoReadyMember"
+	ReasonAllHealthy      Reason = "AllMembersHealthy"
+	ReasonMemberUnhealthy Reason = "MemberUnhealthy"
+	ReasonLeaderChanged   Reason = "LeaderChanged"
+	ReasonMemberHealthy   Reason = "MemberHealthy"
+	ReasonMemberRestarted Reason = "MemberRestarted"
+)
+
+// Reasons of what is in the way.
+const (
+	ReasonImagePullFailed      Reason = "ImagePullFailed"
+	ReasonContainerConfig      Reason = "ContainerConfigError"
+	ReasonCrashLooping         Reason = "CrashLooping"
+	ReasonUnschedulable        Reason = "Unschedulable"
+	ReasonStorageClassMissing  Reason = "StorageClassMissing"
+	ReasonVolumePending        Reason = "VolumePending"
+	ReasonPodRefused           Reason = "PodRefused"
+	ReasonQuotaExceeded        Reason = "QuotaExceeded"
+	ReasonNameTaken            Reason = "NameTaken"
+	ReasonDataVolumesExist     Reason = "DataVolumesExist"
+	ReasonVolumeLost           Reason = "VolumeLost"
+	ReasonClusterIDMismatch    Reason = "ClusterIDMismatch"
+	ReasonForeignMember        Reason = "ForeignMember"
+	ReasonVersionHopRefused    Reason = "VersionHopRefused"
+	ReasonSizeChangeRefused    Reason = "SizeChangeRefused"
+	ReasonStorageChangeRefused Reason = "StorageChangeRefused"
+	ReasonAlarmRaised          Reason = "AlarmRaised"
+	ReasonStepFailed           Reason = "StepFailed"
+)

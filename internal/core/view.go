@@ -1,0 +1,235 @@
+package core
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// caughtUpEntries is how many raft entries a member may be behind and still count as caught up. Members are asked
+// at slightly different moments, so that a busy cluster shows differences of some hundreds.
+const caughtUpEntries = 1000
+
+// view is an observation with what follows from it, worked out once.
+type view struct {
+	Observation
+	// clusterID is etcd's ID of the cluster, from wherever it was recorded; empty if it was never formed.
+	clusterID string
+	// bootstrapMembers are the names of the members that the cluster is founded with.
+	bootstrapMembers []string
+	members          []*memberView
+	byName           map[string]*memberView
+	byID             map[string]*memberView
+}
+
+// memberView is a member with what follows for it.
+type memberView struct {
+	Member
+	status *Status
+	listed *Listed
+	// healthy members answer, know a leader, belong to this cluster and have no alarm.
+	healthy  bool
+	caughtUp bool
+	lag      uint64
+	leads    bool
+	// trouble says why it is not healthy.
+	trouble Problem
+	// starting members have never run yet, and nothing says that they will not.
+	starting bool
+}
+
+// look works out what follows from an observation.
+func look(o Observation) *view {
+	v := &view{Observation: o, byName: map[string]*memberView{}, byID: map[string]*memberView{}}
+	v.clusterID = o.Cluster.Recorded.ClusterID
+	if v.clusterID == "" {
+		v.clusterID = o.markedClusterID()
+	}
+	for _, m := range o.Members {
+		v.addMember(m)
+	}
+	v.bootstrapMembers = v.findBootstrapMembers()
+	for _, name := range v.bootstrapMembers {
+		if v.byName[name] == nil {
+			v.addMember(Member{Name: name})
+		}
+	}
+	sort.SliceStable(v.members, func(i, j int) bool { return lessName(v.members[i].Name, v.members[j].Name) })
+	v.joinEtcd()
+	if v.clusterID == "" && o.Etcd.List.Known {
+		v.clusterID = o.Etcd.List.ClusterID
+	}
+	for _, m := range v.members {
+		v.judge(m)
+	}
+	return v
+}
+
+func (v *view) addMember(m Member) {
+	member := &memberView{Member: m}
+	v.members = append(v.members, member)
+	v.byName[m.Name] = member
+}
+
+// lessName orders names by length first, so that member 10 comes after member 9.
+func lessName(a, b string) bool {
+	if len(a) != len(b) {
+		return len(a) < len(b)
+	}
+	return a < b
+}
+
+// joinEtcd connects what Kubernetes has with what etcd said: by the member that was asked, and by member ID.
+func (v *view) joinEtcd() {
+	for i := range v.Etcd.Statuses {
+		s := &v.Etcd.Statuses[i]
+		if m := v.byName[s.Member]; m != nil {
+			m.status = s
+		}
+	}
+	for i := range v.Etcd.List.Members {
+		l := &v.Etcd.List.Members[i]
+		for _, m := range v.members {
+			asked := m.status != nil && m.status.Answered && m.status.ID == l.ID
+			if asked || (m.status == nil || !m.status.Answered) && m.Name == l.Name {
+				m.listed = l
+				v.byID[l.ID] = m
+				break
+			}
+		}
+	}
+}
+
+// judge works out whether a member is healthy, and if not, why.
+func (v *view) judge(m *memberView) {
+	s := m.status
+	m.trouble = v.trouble(m)
+	m.healthy = m.trouble.IsZero()
+	m.starting = passing(m.trouble.Reason) && !m.marked() && (m.listed == nil || !m.listed.Started)
+	if s == nil || !s.Answered {
+		return
+	}
+	m.leads = s.LeaderID != "" && s.LeaderID == s.ID
+	var newest uint64
+	for _, other := range v.Etcd.Statuses {
+		if other.Answered && other.RaftApplied > newest {
+			newest = other.RaftApplied
+		}
+	}
+	m.lag = newest - s.RaftApplied
+	m.caughtUp = m.lag <= caughtUpEntries
+}
+
+func (v *view) trouble(m *memberView) Problem {
+	s := m.status
+	switch {
+	case s != nil && s.Answered && v.clusterID != "" && s.ClusterID != v.clusterID:
+		return Problem{ReasonClusterIDMismatch, fmt.Sprintf("member %s belongs to etcd cluster %s, not to %s: its volume holds the data of another cluster", m.Name, s.ClusterID, v.clusterID)}
+	case s != nil && s.Answered && len(s.Alarms) > 0:
+		return Problem{ReasonAlarmRaised, fmt.Sprintf("member %s raised the alarm %s", m.Name, strings.Join(s.Alarms, ", "))}
+	case s != nil && s.Answered && s.LeaderID == "":
+		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s knows no leader", m.Name)}
+	case s != nil && s.Answered && len(s.Errors) > 0:
+		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s reports: %s", m.Name, strings.Join(s.Errors, "; "))}
+	case s != nil && s.Answered && v.Etcd.List.Known && m.listed == nil:
+		return Problem{ReasonForeignMember, fmt.Sprintf("member %s runs but is not in the member list", m.Name)}
+	case s != nil && s.Answered:
+		return Problem{}
+	}
+	return v.absence(m)
+}
+
+// absence says why a member does not answer, by the first thing that is missing on the way to a running process.
+func (v *view) absence(m *memberView) Problem {
+	for _, volume := range m.Volumes {
+		if !volume.Bound && !volume.Problem.IsZero() {
+			return volume.Problem
+		}
+	}
+	switch {
+	case m.Workload.State == Foreign:
+		return Problem{ReasonNameTaken, fmt.Sprintf("StatefulSet %s exists but does not belong to this cluster; delete or rename it", m.Name)}
+	case !m.Workload.Exists():
+		return Problem{ReasonMemberDown, fmt.Sprintf("member %s has no StatefulSet", m.Name)}
+	case !m.Pod.Exists && !m.Workload.Problem.IsZero():
+		return m.Workload.Problem
+	case !m.Pod.Exists:
+		return Problem{ReasonMemberDown, fmt.Sprintf("member %s has no pod yet", m.Name)}
+	case m.Pod.Deleting:
+		return Problem{ReasonMemberDown, fmt.Sprintf("pod of member %s is stopping", m.Name)}
+	case !m.Pod.Problem.IsZero():
+		return v.sealedOff(m)
+	case !m.Pod.Running:
+		return Problem{ReasonMemberDown, fmt.Sprintf("pod of member %s is starting", m.Name)}
+	case m.status != nil && m.status.Error != "":
+		return Problem{ReasonNotAnswering, fmt.Sprintf("member %s does not answer: %s", m.Name, m.status.Error)}
+	}
+	return Problem{ReasonNotAnswering, fmt.Sprintf("member %s does not answer yet", m.Name)}
+}
+
+// sealedOff recognises a member that keeps failing because its volume is no longer the one that it was started on.
+func (v *view) sealedOff(m *memberView) Problem {
+	if m.Pod.Problem.Reason == ReasonCrashLooping && m.Workload.Start == StartSealed && len(m.Volumes) > 0 && !m.marked() {
+		return Problem{ReasonVolumeLost, fmt.Sprintf("member %s does not start on an empty volume: it was part of the cluster, so its data is lost (%s)", m.Name, m.Pod.Problem.Message)}
+	}
+	return m.Pod.Problem
+}
+
+// marked is whether the cluster's ID is recorded on every volume of the member: it has run as part of it.
+func (m *memberView) marked() bool {
+	for _, volume := range m.Volumes {
+		if volume.ClusterID == "" {
+			return false
+		}
+	}
+	return len(m.Volumes) > 0
+}
+
+// outdated is whether the member is not what the spec asks for.
+func (m *memberView) outdated(want string) bool {
+	return m.Workload.MemberHash != want || m.Pod.Exists && m.Pod.MemberHash != want
+}
+
+// markedClusterID is the cluster ID that all marked volumes agree on, or nothing.
+func (o Observation) markedClusterID() string {
+	id := ""
+	for _, m := range o.Members {
+		for _, volume := range m.Volumes {
+			if volume.ClusterID == "" {
+				continue
+			}
+			if id != "" && id != volume.ClusterID {
+				return ""
+			}
+			id = volume.ClusterID
+		}
+	}
+	return id
+}
+
+// findBootstrapMembers finds the members that the cluster is founded with: as recorded in the status; else, if the
+// status was lost, as recorded on the StatefulSets or as the data volumes show; else as the spec asks.
+func (v *view) findBootstrapMembers() []string {
+	if recorded := v.Cluster.Recorded.BootstrapMembers; len(recorded) > 0 {
+		return recorded
+	}
+	for _, m := range v.members {
+		if m.Workload.Exists() && len(m.Workload.BootstrapMembers) > 0 {
+			return m.Workload.BootstrapMembers
+		}
+	}
+	var names []string
+	for _, m := range v.members {
+		if v.clusterID != "" && len(m.Volumes) > 0 {
+			names = append(names, m.Name)
+		}
+	}
+	if len(names) > 0 {
+		sort.Slice(names, func(i, j int) bool { return lessName(names[i], names[j]) })
+		return names
+	}
+	for n := range v.Cluster.Spec.Size {
+		names = append(names, fmt.Sprintf("%s-%d", v.Cluster.Name, n))
+	}
+	return names
+}

@@ -1,0 +1,96 @@
+// Package metrics holds the operator's own metrics. docs/reference/metrics.md describes each.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+)
+
+var (
+	members = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "etcd_operator_members",
+		Help: "Members of a cluster, by role (leader, voter, learner, none) and health (healthy, unhealthy).",
+	}, []string{"namespace", "cluster", "role", "health"})
+
+	conditions = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "etcd_operator_cluster_condition",
+		Help: "Conditions of a cluster: 1 for the status that a condition has, 0 for the others.",
+	}, []string{"namespace", "cluster", "type", "status"})
+
+	leaderChanges = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "etcd_operator_cluster_leader_changes_total",
+		Help: "Changes of a cluster's leader that the operator saw.",
+	}, []string{"namespace", "cluster"})
+
+	dbSize = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "etcd_operator_db_size_bytes",
+		Help: "Size of a member's database file in bytes.",
+	}, []string{"namespace", "cluster", "member"})
+
+	steps = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "etcd_operator_steps_total",
+		Help: "Steps that the operator has carried out.",
+	}, []string{"namespace", "cluster", "step"})
+
+	stepFailures = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "etcd_operator_step_failures_total",
+		Help: "Steps that have failed.",
+	}, []string{"namespace", "cluster", "step"})
+)
+
+func init() {
+	metrics.Registry.MustRegister(members, conditions, leaderChanges, dbSize, steps, stepFailures)
+}
+
+// Report publishes what was reported of a cluster, and what has changed since the last report.
+func Report(namespace, cluster string, before, report core.Report) {
+	labels := prometheus.Labels{"namespace": namespace, "cluster": cluster}
+	members.DeletePartialMatch(labels)
+	dbSize.DeletePartialMatch(labels)
+	for _, m := range report.Members {
+		role, health := m.Role, "unhealthy"
+		if role == "" {
+			role = "none"
+		}
+		if m.Healthy {
+			health = "healthy"
+		}
+		members.WithLabelValues(namespace, cluster, role, health).Inc()
+		dbSize.WithLabelValues(namespace, cluster, m.Name).Set(float64(m.Figures.DBSize))
+	}
+	for _, c := range report.Conditions {
+		for _, status := range []core.Truth{core.True, core.False, core.Unknown} {
+			value := 0.0
+			if c.Status == status {
+				value = 1
+			}
+			conditions.WithLabelValues(namespace, cluster, c.Type, string(status)).Set(value)
+		}
+	}
+	changes := leaderChanges.WithLabelValues(namespace, cluster)
+	if before.Leader != "" && report.Leader != "" && before.Leader != report.Leader {
+		changes.Inc()
+	}
+}
+
+// Step counts a step.
+func Step(namespace, cluster, step string, err error) {
+	if err != nil {
+		stepFailures.WithLabelValues(namespace, cluster, step).Inc()
+		return
+	}
+	steps.WithLabelValues(namespace, cluster, step).Inc()
+}
+
+// Forget drops the metrics of a cluster that is gone.
+func Forget(namespace, cluster string) {
+	labels := prometheus.Labels{"namespace": namespace, "cluster": cluster}
+	members.DeletePartialMatch(labels)
+	conditions.DeletePartialMatch(labels)
+	leaderChanges.DeletePartialMatch(labels)
+	dbSize.DeletePartialMatch(labels)
+	steps.DeletePartialMatch(labels)
+	stepFailures.DeletePartialMatch(labels)
+}

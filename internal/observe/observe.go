@@ -1,0 +1,296 @@
+// Package observe reads everything about an etcd cluster, from Kubernetes and from etcd, into one plain value that
+// decisions are made from. It writes nothing and decides nothing.
+package observe
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// Etcd asks the members of a cluster.
+type Etcd interface {
+	Observe(ctx context.Context, endpoints []etcd.Endpoint) core.Etcd
+}
+
+// Observer reads clusters.
+type Observer struct {
+	// Cache reads our own objects; it lags behind.
+	Cache client.Reader
+	// Live reads from the API server, for what is seldom needed and not worth a cache: events, storage classes.
+	Live client.Reader
+	Etcd Etcd
+	// Domain is the DNS domain of the Kubernetes cluster.
+	Domain string
+	Now    func() time.Time
+}
+
+// Observed is an observation, with what acting on it needs.
+type Observed struct {
+	core.Observation
+	Render render.Cluster
+	// Endpoints are the members that run, as the operator reaches them.
+	Endpoints []etcd.Endpoint
+}
+
+// holdings is what Kubernetes has of a cluster.
+type holdings struct {
+	workloads []appsv1.StatefulSet
+	pods      []corev1.Pod
+	claims    []corev1.PersistentVolumeClaim
+}
+
+// Observe reads one cluster.
+func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (Observed, error) {
+	recorded := Recorded(cluster)
+	size := int(*cluster.Spec.Size)
+	built := render.Cluster{EtcdCluster: cluster, Domain: o.Domain, Voters: size}
+	if n := len(recorded.BootstrapMembers); n > 0 {
+		built.Voters = n
+	}
+	held, err := o.holdings(ctx, built)
+	if err != nil {
+		return Observed{}, err
+	}
+	observed := Observed{Render: built}
+	observed.Now = o.Now().Truncate(time.Second)
+	observed.Cluster = core.Cluster{
+		Namespace: cluster.Namespace, Name: cluster.Name, UID: string(cluster.UID),
+		Generation: cluster.Generation, Deleting: !cluster.DeletionTimestamp.IsZero(), Recorded: recorded,
+		Spec: core.Spec{
+			Size: size, Version: cluster.Spec.Version, MemberHash: built.MemberHash(), StorageHash: built.StorageHash(),
+			Paused: cluster.Spec.Paused, Selector: labels.SelectorFromSet(built.Selector()).String(),
+			Endpoints: built.Endpoints(recorded.BootstrapMembers),
+		},
+	}
+	if observed.Cluster.Deleting {
+		return observed, nil
+	}
+	if observed.Objects, err = o.objects(ctx, built); err != nil {
+		return Observed{}, err
+	}
+	if observed.Members, err = o.members(ctx, built, held); err != nil {
+		return Observed{}, err
+	}
+	if observed.StaleConfigs, err = o.staleConfigs(ctx, built, held); err != nil {
+		return Observed{}, err
+	}
+	observed.Endpoints = endpoints(held.pods)
+	observed.Etcd = o.Etcd.Observe(ctx, observed.Endpoints)
+	return observed, nil
+}
+
+func (o *Observer) holdings(ctx context.Context, c render.Cluster) (holdings, error) {
+	ours := []client.ListOption{client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())}
+	var workloads appsv1.StatefulSetList
+	if err := o.Cache.List(ctx, &workloads, ours...); err != nil {
+		return holdings{}, fmt.Errorf("listing the StatefulSets of %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	var pods corev1.PodList
+	if err := o.Cache.List(ctx, &pods, ours...); err != nil {
+		return holdings{}, fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	var claims corev1.PersistentVolumeClaimList
+	if err := o.Cache.List(ctx, &claims, ours...); err != nil {
+		return holdings{}, fmt.Errorf("listing the claims of %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	return holdings{workloads: workloads.Items, pods: pods.Items, claims: claims.Items}, nil
+}
+
+// objects compares the supporting objects with what they should be.
+func (o *Observer) objects(ctx context.Context, c render.Cluster) ([]core.Object, error) {
+	var objects []core.Object
+	for _, wanted := range c.Objects() {
+		object := core.Object{Kind: wanted.GetObjectKind().GroupVersionKind().Kind, Name: wanted.GetName()}
+		live := wanted.DeepCopyObject().(client.Object)
+		err := o.Cache.Get(ctx, client.ObjectKeyFromObject(wanted), live)
+		switch {
+		case apierrors.IsNotFound(err):
+			object.State = core.Missing
+		case err != nil:
+			return nil, fmt.Errorf("reading %s %s/%s: %w", object.Kind, c.Namespace, object.Name, err)
+		default:
+			if object.State, err = state(c, live, wanted); err != nil {
+				return nil, err
+			}
+		}
+		objects = append(objects, object)
+	}
+	return objects, nil
+}
+
+// state compares one live object with what it should be.
+func state(c render.Cluster, live, wanted client.Object) (core.ObjectState, error) {
+	switch {
+	case !metav1.IsControlledBy(live, c.EtcdCluster):
+		return core.Foreign, nil
+	case live.GetDeletionTimestamp() != nil:
+		return core.Leaving, nil
+	}
+	applied, err := render.Applied(wanted)
+	if err != nil {
+		return core.Missing, err
+	}
+	holds, err := render.Holds(live, applied)
+	if err != nil {
+		return core.Missing, err
+	}
+	if !holds {
+		return core.Drifted, nil
+	}
+	return core.Current, nil
+}
+
+// staleConfigs are the configurations that neither the spec nor any member refers to.
+func (o *Observer) staleConfigs(ctx context.Context, c render.Cluster, held holdings) ([]core.StaleConfig, error) {
+	var configs corev1.ConfigMapList
+	if err := o.Cache.List(ctx, &configs, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
+		return nil, fmt.Errorf("listing the ConfigMaps of %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	used := []string{c.ConfigMap()}
+	for i := range held.workloads {
+		used = append(used, configOf(held.workloads[i].Spec.Template.Spec))
+	}
+	for i := range held.pods {
+		used = append(used, configOf(held.pods[i].Spec))
+	}
+	var stale []core.StaleConfig
+	for i := range configs.Items {
+		config := &configs.Items[i]
+		if metav1.IsControlledBy(config, c.EtcdCluster) && config.DeletionTimestamp == nil && !slices.Contains(used, config.Name) {
+			stale = append(stale, core.StaleConfig{Name: config.Name, UID: string(config.UID)})
+		}
+	}
+	return stale, nil
+}
+
+// configOf is the ConfigMap that a pod's etcd reads its settings from.
+func configOf(pod corev1.PodSpec) string {
+	for _, container := range pod.Containers {
+		for _, source := range container.EnvFrom {
+			if container.Name == render.ContainerName && source.ConfigMapRef != nil {
+				return source.ConfigMapRef.Name
+			}
+		}
+	}
+	return ""
+}
+
+// members joins what belongs to each member: by the member's label, checked against the owner.
+func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings) ([]core.Member, error) {
+	byName := map[string]*core.Member{}
+	member := func(name string) *core.Member {
+		if byName[name] == nil {
+			byName[name] = &core.Member{Name: name}
+		}
+		return byName[name]
+	}
+	for i := range held.claims {
+		claim := &held.claims[i]
+		name := claim.Labels[render.LabelMember]
+		if _, ours := c.Ordinal(name); ours {
+			m := member(name)
+			m.Volumes = append(m.Volumes, o.volume(ctx, c, claim))
+		}
+	}
+	for i := range held.workloads {
+		workload := &held.workloads[i]
+		if _, ours := c.Ordinal(workload.Name); !ours {
+			continue
+		}
+		observed, err := o.workload(c, workload)
+		if err != nil {
+			return nil, err
+		}
+		member(workload.Name).Workload = observed
+	}
+	for i := range held.pods {
+		pod := &held.pods[i]
+		// Pods whose StatefulSet is gone count too: they are in the way of the next one.
+		name, _ := strings.CutSuffix(pod.Name, "-0")
+		if _, ours := c.Ordinal(name); ours && isOwnedByStatefulSet(pod, name) {
+			member(name).Pod = observePod(pod)
+		}
+	}
+	var members []core.Member
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		m := byName[name]
+		o.explainMissingPod(ctx, c, m)
+		members = append(members, *m)
+	}
+	return members, nil
+}
+
+func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Workload, error) {
+	w := core.Workload{
+		UID:         string(live.UID),
+		MemberHash:  live.Annotations[render.AnnotationMemberHash],
+		StorageHash: live.Annotations[render.AnnotationStorageHash],
+		Settled:     live.Status.ObservedGeneration >= live.Generation,
+		Start:       core.StartSealed,
+	}
+	if live.Annotations[render.AnnotationStart] == render.StartBootstrap {
+		w.Start = core.StartBootstrap
+	}
+	if founders := live.Annotations[render.AnnotationBootstrapMembers]; founders != "" {
+		w.BootstrapMembers = strings.Split(founders, ",")
+	}
+	w.Retry, _ = strconv.ParseInt(live.Annotations[render.AnnotationRetry], 10, 64)
+	wanted := c.StatefulSet(core.ApplyMember{Member: live.Name, Start: w.Start, BootstrapMembers: w.BootstrapMembers, Retry: w.Retry})
+	state, err := state(c, live, wanted)
+	if err != nil {
+		return w, err
+	}
+	w.State = state
+	applied, err := render.Applied(wanted)
+	if err != nil {
+		return w, err
+	}
+	// Another hash means that the spec, or the operator, has changed since it was applied; that alone is no drift:
+	// it reaches the member when it is rolled.
+	if state == core.Drifted && live.Annotations[render.AnnotationAppliedHash] != applied.GetAnnotations()[render.AnnotationAppliedHash] {
+		w.State = core.Current
+	}
+	return w, nil
+}
+
+func isOwnedByStatefulSet(pod *corev1.Pod, name string) bool {
+	owner := metav1.GetControllerOf(pod)
+	return owner != nil && owner.Kind == "StatefulSet" && owner.Name == name
+}
+
+// endpoints are the members that run, as the operator reaches them: by IP address, since the names of pods that have
+// just started do not resolve yet.
+func endpoints(pods []corev1.Pod) []etcd.Endpoint {
+	var reachable []etcd.Endpoint
+	for i := range pods {
+		pod := &pods[i]
+		if pod.Status.PodIP == "" || !observePod(pod).Running {
+			continue
+		}
+		name, _ := strings.CutSuffix(pod.Name, "-0")
+		reachable = append(reachable, etcd.Endpoint{
+			Member:  name,
+			Address: "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(render.ClientPort)),
+		})
+	}
+	slices.SortFunc(reachable, func(a, b etcd.Endpoint) int { return strings.Compare(a.Member, b.Member) })
+	return reachable
+}

@@ -1,0 +1,204 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// defaultClassAnnotation marks the StorageClass that claims without a class get.
+const defaultClassAnnotation = "storageclass.kubernetes.io/is-default-class"
+
+// longestMessage bounds what is quoted from elsewhere.
+const longestMessage = 400
+
+func observePod(pod *corev1.Pod) core.Pod {
+	observed := core.Pod{
+		Exists:     true,
+		UID:        string(pod.UID),
+		Deleting:   pod.DeletionTimestamp != nil,
+		MemberHash: pod.Annotations[render.AnnotationMemberHash],
+		Problem:    podProblem(pod),
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			observed.Ready = condition.Status == corev1.ConditionTrue
+		}
+	}
+	for i := range pod.Status.ContainerStatuses {
+		status := &pod.Status.ContainerStatuses[i]
+		if status.Name == render.ContainerName {
+			observed.Running = status.State.Running != nil
+		}
+	}
+	return observed
+}
+
+// podProblem says why a pod's etcd does not run, if that would not mend itself.
+func podProblem(pod *corev1.Pod) core.Problem {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
+			return core.Problem{Reason: core.ReasonUnschedulable, Message: fmt.Sprintf("pod %s cannot be scheduled: %s", pod.Name, shorten(condition.Message))}
+		}
+	}
+	for i := range pod.Status.ContainerStatuses {
+		if status := &pod.Status.ContainerStatuses[i]; status.Name == render.ContainerName {
+			return containerProblem(pod.Name, status)
+		}
+	}
+	return core.Problem{}
+}
+
+func containerProblem(pod string, status *corev1.ContainerStatus) core.Problem {
+	if waiting := status.State.Waiting; waiting != nil {
+		switch waiting.Reason {
+		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable":
+			return core.Problem{Reason: core.ReasonImagePullFailed, Message: fmt.Sprintf("pod %s: image %s cannot be pulled: %s", pod, status.Image, pullMessage(waiting))}
+		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+			return core.Problem{Reason: core.ReasonContainerConfig, Message: fmt.Sprintf("pod %s: %s: %s", pod, waiting.Reason, shorten(waiting.Message))}
+		}
+	}
+	ended := status.State.Terminated
+	if ended == nil {
+		ended = status.LastTerminationState.Terminated
+	}
+	if status.State.Running == nil && ended != nil && (status.RestartCount > 0 || ended.ExitCode != 0) {
+		return core.Problem{Reason: core.ReasonCrashLooping, Message: fmt.Sprintf("pod %s: etcd ended with exit code %d (%s): %s", pod, ended.ExitCode, ended.Reason, shorten(lastLine(ended.Message)))}
+	}
+	return core.Problem{}
+}
+
+// pullMessage is the same while the kubelet alternates between trying and waiting.
+func pullMessage(waiting *corev1.ContainerStateWaiting) string {
+	if _, cause, ok := strings.Cut(waiting.Message, "ErrImagePull: "); ok {
+		return shorten(cause)
+	}
+	return shorten(waiting.Message)
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+func shorten(text string) string {
+	text = strings.TrimSpace(text)
+	if len(text) > longestMessage {
+		return strings.ToValidUTF8(text[:longestMessage], "") + "…"
+	}
+	return text
+}
+
+func (o *Observer) volume(ctx context.Context, c render.Cluster, claim *corev1.PersistentVolumeClaim) core.Volume {
+	v := core.Volume{
+		Name:       claim.Name,
+		UID:        string(claim.UID),
+		Deleting:   claim.DeletionTimestamp != nil,
+		Bound:      claim.Status.Phase != corev1.ClaimPending && claim.Status.Phase != "" || claim.Spec.VolumeName != "",
+		OwnerUID:   claim.Annotations[render.AnnotationOwnerUID],
+		ClusterID:  claim.Annotations[render.AnnotationClusterID],
+		KeptWanted: c.Spec.Storage.Retention.WhenDeleted != v1alpha1.RetentionDelete,
+	}
+	v.Kept = !slices.ContainsFunc(claim.OwnerReferences, isCluster)
+	if !v.Bound && !v.Deleting {
+		v.Problem = o.claimProblem(ctx, claim)
+	}
+	return v
+}
+
+// claimProblem says why a claim gets no volume.
+func (o *Observer) claimProblem(ctx context.Context, claim *corev1.PersistentVolumeClaim) core.Problem {
+	if class := claim.Spec.StorageClassName; class != nil && *class != "" {
+		err := o.Live.Get(ctx, client.ObjectKey{Name: *class}, &storagev1.StorageClass{})
+		if apierrors.IsNotFound(err) {
+			return core.Problem{Reason: core.ReasonStorageClassMissing, Message: fmt.Sprintf("claim %s wants StorageClass %q, which does not exist: make it, or set spec.storage.storageClassName to one of: %s", claim.Name, *class, o.classes(ctx))}
+		}
+	} else if class == nil && o.noDefaultClass(ctx) {
+		return core.Problem{Reason: core.ReasonStorageClassMissing, Message: fmt.Sprintf("claim %s names no StorageClass and there is no default one: set spec.storage.storageClassName to one of: %s", claim.Name, o.classes(ctx))}
+	}
+	if message := o.warning(ctx, claim.Namespace, string(claim.UID), "ProvisioningFailed"); message != "" {
+		return core.Problem{Reason: core.ReasonVolumePending, Message: fmt.Sprintf("claim %s gets no volume: %s", claim.Name, message)}
+	}
+	return core.Problem{}
+}
+
+// classes lists the StorageClasses, for a message. Installed for single namespaces the operator may not read them.
+func (o *Observer) classes(ctx context.Context) string {
+	var list storagev1.StorageClassList
+	if err := o.Live.List(ctx, &list); err != nil {
+		return "(the operator may not list them)"
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	if len(names) == 0 {
+		return "(there are none)"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (o *Observer) noDefaultClass(ctx context.Context) bool {
+	var list storagev1.StorageClassList
+	if err := o.Live.List(ctx, &list); err != nil {
+		return false
+	}
+	return !slices.ContainsFunc(list.Items, func(class storagev1.StorageClass) bool {
+		return class.Annotations[defaultClassAnnotation] == "true"
+	})
+}
+
+// explainMissingPod finds out why a StatefulSet has no pod. Its controller says that in events only.
+func (o *Observer) explainMissingPod(ctx context.Context, c render.Cluster, m *core.Member) {
+	if m.Pod.Exists || !m.Workload.Exists() {
+		return
+	}
+	message := o.warning(ctx, c.Namespace, m.Workload.UID, "FailedCreate")
+	switch {
+	case message == "":
+	case strings.Contains(message, "exceeded quota"):
+		m.Workload.Problem = core.Problem{Reason: core.ReasonQuotaExceeded, Message: fmt.Sprintf("member %s: %s", m.Name, message)}
+	default:
+		m.Workload.Problem = core.Problem{Reason: core.ReasonPodRefused, Message: fmt.Sprintf("member %s: %s", m.Name, message)}
+	}
+}
+
+// warning is the newest warning about an object with the given reason, of the last minutes.
+func (o *Observer) warning(ctx context.Context, namespace, uid, reason string) string {
+	const recent = 20 * time.Minute
+	var list corev1.EventList
+	selector := fields.Set{"involvedObject.uid": uid, "reason": reason, "type": corev1.EventTypeWarning}.AsSelector()
+	if err := o.Live.List(ctx, &list, client.InNamespace(namespace), client.MatchingFieldsSelector{Selector: selector}); err != nil {
+		return ""
+	}
+	newest, message := o.Now().Add(-recent), ""
+	for i := range list.Items {
+		if at := lastSeen(&list.Items[i]); at.After(newest) {
+			newest, message = at, list.Items[i].Message
+		}
+	}
+	return shorten(message)
+}
+
+func lastSeen(event *corev1.Event) time.Time {
+	at := event.LastTimestamp.Time
+	if event.Series != nil && event.Series.LastObservedTime.After(at) {
+		at = event.Series.LastObservedTime.Time
+	}
+	if event.EventTime.After(at) {
+		at = event.EventTime.Time
+	}
+	return at
+}

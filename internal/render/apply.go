@@ -1,0 +1,126 @@
+package render
+
+import (
+	"fmt"
+	"reflect"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Applied turns an object into what is sent to the API server: the fields that we set and no others, with their hash
+// beside them.
+func Applied(object client.Object) (*unstructured.Unstructured, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, fmt.Errorf("%T %s/%s cannot be written as JSON: %w", object, object.GetNamespace(), object.GetName(), err)
+	}
+	delete(content, "status")
+	prune(content)
+	applied := &unstructured.Unstructured{Object: content}
+	annotations := applied.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[AnnotationAppliedHash] = hash(content)
+	applied.SetAnnotations(annotations)
+	return applied, nil
+}
+
+// prune removes what Go's zero values leave behind: nulls and the empty status of claim templates.
+func prune(content map[string]any) {
+	for key, value := range content {
+		switch typed := value.(type) {
+		case nil:
+			delete(content, key)
+		case map[string]any:
+			prune(typed)
+			if len(typed) == 0 && (key == "status" || key == "resources" || key == "strategy") {
+				delete(content, key)
+			}
+		case []any:
+			for _, item := range typed {
+				if m, ok := item.(map[string]any); ok {
+					prune(m)
+				}
+			}
+		}
+	}
+}
+
+// Holds is whether a live object still has everything that was applied: nothing of ours was changed by others (the
+// live object has our fields), and nothing of it is to be taken away (the hash is that of what we would apply now).
+func Holds(live client.Object, applied *unstructured.Unstructured) (bool, error) {
+	if live.GetAnnotations()[AnnotationAppliedHash] != applied.GetAnnotations()[AnnotationAppliedHash] {
+		return false, nil
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
+	if err != nil {
+		return false, fmt.Errorf("%T %s/%s cannot be written as JSON: %w", live, live.GetNamespace(), live.GetName(), err)
+	}
+	wanted := applied.DeepCopy().Object
+	delete(wanted, "apiVersion")
+	delete(wanted, "kind")
+	return contains(content, wanted), nil
+}
+
+// contains is whether live has everything that wanted has. Entries of lists that have a name are found by it, so that
+// others may add theirs; lists without names must be equal in length and order.
+func contains(live, wanted any) bool {
+	switch want := wanted.(type) {
+	case map[string]any:
+		have, ok := live.(map[string]any)
+		if !ok {
+			return len(want) == 0 && live == nil
+		}
+		for key, value := range want {
+			if !contains(have[key], value) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		have, ok := live.([]any)
+		return (ok || len(want) == 0) && containsItems(have, want)
+	}
+	return reflect.DeepEqual(live, wanted)
+}
+
+func containsItems(live, wanted []any) bool {
+	if len(wanted) == 0 {
+		return true
+	}
+	if nameOf(wanted[0]) == "" {
+		if len(live) != len(wanted) {
+			return false
+		}
+		for i := range wanted {
+			if !contains(live[i], wanted[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	byName := map[string]any{}
+	for _, item := range live {
+		byName[nameOf(item)] = item
+	}
+	for _, item := range wanted {
+		if !contains(byName[nameOf(item)], item) {
+			return false
+		}
+	}
+	return true
+}
+
+func nameOf(item any) string {
+	if m, ok := item.(map[string]any); ok {
+		if name, ok := m["name"].(string); ok {
+			return name
+		}
+		// A claim template has its name in its metadata.
+		return nameOf(m["metadata"])
+	}
+	return ""
+}

@@ -1,0 +1,126 @@
+// Package render builds the Kubernetes objects of an etcd cluster. Its functions are pure: spec in, object out. It
+// knows no client and no state; what to apply, and when, is decided elsewhere.
+package render
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+)
+
+// Labels and annotations of the operator.
+const (
+	// LabelCluster names the EtcdCluster on everything that belongs to it. Caches and Services select by it.
+	LabelCluster = "etcd.etcd.io/cluster"
+	// LabelMember names the member on what belongs to one member.
+	LabelMember = "etcd.etcd.io/member"
+	// AnnotationMemberHash stands for what the user asked of a member.
+	AnnotationMemberHash = "etcd.etcd.io/member-hash"
+	// AnnotationStorageHash stands for what the user asked of a member's volumes.
+	AnnotationStorageHash = "etcd.etcd.io/storage-hash"
+	// AnnotationAppliedHash stands for everything that was applied to an object, to see what was taken away.
+	AnnotationAppliedHash = "etcd.etcd.io/applied-hash"
+	// AnnotationStart is how the member would start on an empty volume: bootstrap or sealed.
+	AnnotationStart = "etcd.etcd.io/start"
+	// AnnotationBootstrapMembers are the members that the cluster was founded with.
+	AnnotationBootstrapMembers = "etcd.etcd.io/bootstrap-members"
+	// AnnotationRetry changes when a refused pod is to be tried again.
+	AnnotationRetry = "etcd.etcd.io/retry"
+	// AnnotationOwnerUID is, on a claim, the UID of the EtcdCluster that it was made for.
+	AnnotationOwnerUID = "etcd.etcd.io/cluster-uid"
+	// AnnotationClusterID is, on a claim, etcd's ID of the cluster whose data it holds.
+	AnnotationClusterID = "etcd.etcd.io/cluster-id"
+)
+
+// FieldManager is the field manager of everything that the operator applies.
+const FieldManager = "etcd-operator"
+
+// Ports of a member.
+const (
+	ClientPort  = 2379
+	PeerPort    = 2380
+	MetricsPort = 2381
+)
+
+// ContainerName is the name of the container that runs etcd.
+const ContainerName = "etcd"
+
+// Cluster is what objects are built from.
+type Cluster struct {
+	*v1alpha1.EtcdCluster
+	// Domain is the DNS domain of the Kubernetes cluster, e.g. cluster.local.
+	Domain string
+	// Voters is the number of voters that the disruption budget protects.
+	Voters int
+}
+
+// PeerService is the name of the headless Service that gives every member its DNS name.
+func (c Cluster) PeerService() string { return c.Name + "-peer" }
+
+// ClientService is the name of the Service that clients use.
+func (c Cluster) ClientService() string { return c.Name + "-client" }
+
+// ConfigMap is the name of the settings that members are started with. It changes with their content, so that a
+// member keeps its settings until it is rolled.
+func (c Cluster) ConfigMap() string {
+	return fmt.Sprintf("%s-config-%s", c.Name, hash(c.settings()))
+}
+
+// PodName is the name of the pod of a member.
+func PodName(member string) string { return member + "-0" }
+
+// ClaimName is the name of the claim of one of a member's volumes.
+func ClaimName(volume, member string) string { return volume + "-" + PodName(member) }
+
+// Host is the DNS name of a member.
+func (c Cluster) Host(member string) string {
+	return fmt.Sprintf("%s.%s.%s.svc.%s", PodName(member), c.PeerService(), c.Namespace, c.Domain)
+}
+
+// PeerURL is where other members reach a member.
+func (c Cluster) PeerURL(member string) string {
+	return fmt.Sprintf("http://%s:%d", c.Host(member), PeerPort)
+}
+
+// ClientURL is where clients reach a member.
+func (c Cluster) ClientURL(member string) string {
+	return fmt.Sprintf("http://%s:%d", c.Host(member), ClientPort)
+}
+
+// Endpoints are the client URLs to publish: that of the Service, then those of the members.
+func (c Cluster) Endpoints(members []string) []string {
+	endpoints := []string{fmt.Sprintf("http://%s.%s.svc.%s:%d", c.ClientService(), c.Namespace, c.Domain, ClientPort)}
+	for _, member := range members {
+		endpoints = append(endpoints, c.ClientURL(member))
+	}
+	return endpoints
+}
+
+// Ordinal is the number at the end of a member's name, and whether the name is one of this cluster's.
+func (c Cluster) Ordinal(member string) (int, bool) {
+	rest, ok := strings.CutPrefix(member, c.Name+"-")
+	n, err := strconv.Atoi(rest)
+	return n, ok && err == nil && n >= 0 && strconv.Itoa(n) == rest
+}
+
+// Labels are on every object of the cluster.
+func (c Cluster) Labels() map[string]string {
+	return map[string]string{
+		LabelCluster:                   c.Name,
+		"app.kubernetes.io/name":       "etcd",
+		"app.kubernetes.io/instance":   c.Name,
+		"app.kubernetes.io/managed-by": "etcd-operator",
+	}
+}
+
+// MemberLabels are on every object of a member.
+func (c Cluster) MemberLabels(member string) map[string]string {
+	labels := c.Labels()
+	labels[LabelMember] = member
+	return labels
+}
+
+// Selector selects the pods of the cluster.
+func (c Cluster) Selector() map[string]string { return map[string]string{LabelCluster: c.Name} }

@@ -1,0 +1,145 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+)
+
+// Objects are the supporting objects of a cluster, in the order in which they are applied.
+func (c Cluster) Objects() []client.Object {
+	objects := []client.Object{c.configMap(), c.peerService(), c.clientService()}
+	if c.Voters > 1 {
+		objects = append(objects, c.disruptionBudget())
+	}
+	return objects
+}
+
+// meta is the metadata of an object of the cluster. The cluster controls it, so that it goes with the cluster.
+func (c Cluster) meta(name string, labels map[string]string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name:      name,
+		Namespace: c.Namespace,
+		Labels:    labels,
+		OwnerReferences: []metav1.OwnerReference{
+			*metav1.NewControllerRef(c.EtcdCluster, v1alpha1.GroupVersion.WithKind("EtcdCluster")),
+		},
+	}
+}
+
+// configMap holds the settings that all members share, as the environment variables that etcd reads
+// (https://etcd.io/docs/v3.6/op-guide/configuration/). It is immutable and named by its content: a member keeps the
+// settings that it was rolled to, also when it restarts by itself while others are rolled.
+func (c Cluster) configMap() *corev1.ConfigMap {
+	immutable := true
+	return &corev1.ConfigMap{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: c.meta(c.ConfigMap(), c.Labels()),
+		Immutable:  &immutable,
+		Data:       c.settings(),
+	}
+}
+
+// settings are the operator's defaults under the user's settings.
+func (c Cluster) settings() map[string]string {
+	flags := map[string]string{"quota-backend-bytes": c.quota()}
+	gates := "InitialCorruptCheck=true,CompactHashCheck=true"
+	if c.minor() == "3.5" {
+		flags["experimental-initial-corrupt-check"] = "true"
+		flags["experimental-compact-hash-check-enabled"] = "true"
+	} else {
+		flags["feature-gates"] = gates
+	}
+	for name, value := range c.Spec.Config {
+		if name == "feature-gates" && c.minor() != "3.5" {
+			value = v1alpha1.ConfigValue(gates + "," + string(value))
+		}
+		flags[name] = string(value)
+	}
+	settings := make(map[string]string, len(flags))
+	for name, value := range flags {
+		settings["ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
+	}
+	return settings
+}
+
+// quota leaves a fifth of the volume to the log and to snapshots, and is at most 8 GiB, etcd's suggested maximum
+// (https://etcd.io/docs/v3.6/dev-guide/limit/#storage-size-limit).
+func (c Cluster) quota() string {
+	const suggestedMaximum = 8 << 30
+	return fmt.Sprint(min(c.Spec.Storage.Size.Value()/5*4, suggestedMaximum))
+}
+
+func (c Cluster) minor() string {
+	parts := strings.SplitN(c.Spec.Version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// peerService gives every member its DNS name, also before it is ready: members find each other by it to become
+// ready.
+func (c Cluster) peerService() *corev1.Service {
+	return &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: c.meta(c.PeerService(), c.Labels()),
+		Spec: corev1.ServiceSpec{
+			Type:                     corev1.ServiceTypeClusterIP,
+			ClusterIP:                corev1.ClusterIPNone,
+			PublishNotReadyAddresses: true,
+			Selector:                 c.Selector(),
+			Ports: []corev1.ServicePort{
+				servicePort("client", ClientPort), servicePort("peer", PeerPort), servicePort("metrics", MetricsPort),
+			},
+		},
+	}
+}
+
+// clientService leads to the pods that are ready. A learner never is (etcd's /readyz), so these are the voters that
+// serve.
+func (c Cluster) clientService() *corev1.Service {
+	service := &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: c.meta(c.ClientService(), c.Labels()),
+		Spec: corev1.ServiceSpec{
+			Type:     c.Spec.Services.Client.Type,
+			Selector: c.Selector(),
+			Ports:    []corev1.ServicePort{servicePort("client", ClientPort)},
+		},
+	}
+	if len(c.Spec.Services.Client.Annotations) > 0 {
+		service.Annotations = map[string]string{}
+		for name, value := range c.Spec.Services.Client.Annotations {
+			service.Annotations[name] = string(value)
+		}
+	}
+	return service
+}
+
+func servicePort(name string, port int32) corev1.ServicePort {
+	return corev1.ServicePort{Name: name, Port: port, TargetPort: intstr.FromString(name), Protocol: corev1.ProtocolTCP}
+}
+
+// disruptionBudget lets evictions take no more voters than the quorum can spare. Pods that are not ready may always
+// be evicted: they serve nobody, and must not hold up the drain of a broken node. A single member has no budget: it
+// would make its node impossible to drain.
+func (c Cluster) disruptionBudget() *policyv1.PodDisruptionBudget {
+	quorum := intstr.FromInt32(int32(core.Quorum(c.Voters))) //nolint:gosec // At most 9 voters.
+	always := policyv1.AlwaysAllow
+	return &policyv1.PodDisruptionBudget{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "policy/v1", Kind: "PodDisruptionBudget"},
+		ObjectMeta: c.meta(c.Name, c.Labels()),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable:               &quorum,
+			Selector:                   &metav1.LabelSelector{MatchLabels: maps.Clone(c.Selector())},
+			UnhealthyPodEvictionPolicy: &always,
+		},
+	}
+}

@@ -1,0 +1,131 @@
+package render
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+)
+
+// Values of AnnotationStart.
+const (
+	StartBootstrap = "bootstrap"
+	StartSealed    = "sealed"
+)
+
+// Volumes of a member and where they are mounted.
+const (
+	DataVolume = "data"
+	WALVolume  = "wal"
+	dataMount  = "/var/lib/etcd"
+	walMount   = "/var/lib/etcd-wal"
+)
+
+// StatefulSet is the workload of one member: one pod with its own claims. A pod that Kubernetes makes again comes
+// back as the same member; nothing restarts when the template changes (OnDelete), that is decided elsewhere.
+func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
+	labels := c.MemberLabels(member.Member)
+	meta := c.meta(member.Member, labels)
+	meta.Annotations = map[string]string{
+		AnnotationMemberHash:       c.MemberHash(),
+		AnnotationStorageHash:      c.StorageHash(),
+		AnnotationStart:            startName(member.Start),
+		AnnotationBootstrapMembers: strings.Join(member.BootstrapMembers, ","),
+	}
+	if member.Retry != 0 {
+		meta.Annotations[AnnotationRetry] = strconv.FormatInt(member.Retry, 10)
+	}
+	return &appsv1.StatefulSet{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "StatefulSet"},
+		ObjectMeta: meta,
+		Spec: appsv1.StatefulSetSpec{
+			Replicas:             ptr.To(int32(1)),
+			ServiceName:          c.PeerService(),
+			Selector:             &metav1.LabelSelector{MatchLabels: map[string]string{LabelCluster: c.Name, LabelMember: member.Member}},
+			UpdateStrategy:       appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},
+			PodManagementPolicy:  appsv1.ParallelPodManagement,
+			RevisionHistoryLimit: ptr.To(int32(2)),
+			Template:             c.podTemplate(member),
+			VolumeClaimTemplates: c.claims(member.Member),
+		},
+	}
+}
+
+func startName(start core.Start) string {
+	if start == core.StartBootstrap {
+		return StartBootstrap
+	}
+	return StartSealed
+}
+
+// args are the settings that differ from member to member, and those that belong to the operator alone.
+func (c Cluster) args(member core.ApplyMember) []string {
+	name := member.Member
+	founders, state := []string{name}, "existing"
+	if member.Start == core.StartBootstrap {
+		founders, state = member.BootstrapMembers, "new"
+	}
+	var initial []string
+	for _, founder := range founders {
+		initial = append(initial, founder+"="+c.PeerURL(founder))
+	}
+	args := []string{
+		"--name=" + name,
+		"--data-dir=" + dataMount + "/data",
+		fmt.Sprintf("--listen-peer-urls=http://0.0.0.0:%d", PeerPort),
+		fmt.Sprintf("--listen-client-urls=http://0.0.0.0:%d", ClientPort),
+		fmt.Sprintf("--listen-metrics-urls=http://0.0.0.0:%d", MetricsPort),
+		"--initial-advertise-peer-urls=" + c.PeerURL(name),
+		"--advertise-client-urls=" + c.ClientURL(name),
+		"--initial-cluster=" + strings.Join(initial, ","),
+		"--initial-cluster-state=" + state,
+		fmt.Sprintf("--initial-cluster-token=%s-%s-%s", c.Namespace, c.Name, c.UID),
+	}
+	if c.Spec.Storage.WAL != nil {
+		args = append(args, "--wal-dir="+walMount+"/wal")
+	}
+	return args
+}
+
+// claims are the volumes of a member. They name the EtcdCluster that they were made for. Nothing here may depend on
+// what can change in the spec without spec.storage: claim templates are immutable.
+func (c Cluster) claims(member string) []corev1.PersistentVolumeClaim {
+	storage := c.Spec.Storage
+	if storage.Medium == v1alpha1.StorageMediumMemory {
+		return nil
+	}
+	claims := []corev1.PersistentVolumeClaim{c.claim(DataVolume, member, storage.Size, storage.StorageClassName)}
+	if storage.WAL != nil {
+		claims = append(claims, c.claim(WALVolume, member, storage.WAL.Size, storage.WAL.StorageClassName))
+	}
+	return claims
+}
+
+func (c Cluster) claim(volume, member string, size *resource.Quantity, class *string) corev1.PersistentVolumeClaim {
+	return corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        volume,
+			Labels:      c.MemberLabels(member),
+			Annotations: map[string]string{AnnotationOwnerUID: string(c.UID)},
+		},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			StorageClassName: class,
+			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: *size}},
+		},
+	}
+}
+
+// ClaimOwner is the owner reference that makes a claim go with the EtcdCluster. It is not a controller reference: the
+// claim is the StatefulSet controller's to make.
+func (c Cluster) ClaimOwner() metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "EtcdCluster", Name: c.Name, UID: c.UID}
+}
