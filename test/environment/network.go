@@ -3,21 +3,24 @@ package environment
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 const (
 	// isolatedVariable names the network namespace that Isolate made, so that it is not made twice.
 	isolatedVariable = "ETCD_OPERATOR_TEST_NETWORK"
-	bridgeName       = "pods"
-	prefixLength     = 16
+	gatewayName      = "pods"
+	linkTimeout      = 5 * time.Second
 )
 
 // gatewayAddress is the test process's own address in the pods' network: API server and DNS listen there.
@@ -84,15 +87,16 @@ func useResolver(folder string) error {
 	return nil
 }
 
-// clusterNetwork is the switch that the pods and the test's process are connected to.
+// clusterNetwork is the router that the pods and the test's process are connected to: the test's own network namespace.
+// All hardware addresses and routes are given, so that no packet waits for, or is lost with, a question for them.
 type clusterNetwork struct {
-	bridge netlink.Link
+	gateway netlink.Link
 
 	mutex sync.Mutex
 	last  netip.Addr
 }
 
-// openClusterNetwork makes the switch.
+// openClusterNetwork makes the router.
 func openClusterNetwork() (*clusterNetwork, error) {
 	loopback, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -101,23 +105,26 @@ func openClusterNetwork() (*clusterNetwork, error) {
 	if err := netlink.LinkSetUp(loopback); err != nil {
 		return nil, fmt.Errorf("turn on the loopback device: %w", err)
 	}
-	attributes := netlink.NewLinkAttrs()
-	attributes.Name = bridgeName
-	bridge := &netlink.Bridge{LinkAttrs: attributes}
-	if err := netlink.LinkAdd(bridge); err != nil {
-		return nil, fmt.Errorf("make the pods' bridge (one cluster at a time can run in a test binary): %w", err)
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
+		return nil, fmt.Errorf("let packets pass between pods: %w", err)
 	}
-	if err := configureLink(nil, bridge, gatewayAddress); err != nil {
-		return nil, errors.Join(err, netlink.LinkDel(bridge))
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name = gatewayName
+	gateway := &netlink.Dummy{LinkAttrs: attributes}
+	if err := netlink.LinkAdd(gateway); err != nil {
+		return nil, fmt.Errorf("make the pods' gateway (one cluster at a time can run in a test binary): %w", err)
+	}
+	if err := configureLink(nil, gateway, gatewayAddress); err != nil {
+		return nil, errors.Join(err, netlink.LinkDel(gateway))
 	}
 	// The first addresses are kept for the cluster itself.
-	return &clusterNetwork{bridge: bridge, last: netip.MustParseAddr("10.245.0.255")}, nil
+	return &clusterNetwork{gateway: gateway, last: netip.MustParseAddr("10.245.0.255")}, nil
 }
 
-// close removes the switch.
+// close removes the router.
 func (n *clusterNetwork) close() error {
-	if err := netlink.LinkDel(n.bridge); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
-		return fmt.Errorf("remove the pods' bridge: %w", err)
+	if err := netlink.LinkDel(n.gateway); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
+		return fmt.Errorf("remove the pods' gateway: %w", err)
 	}
 	return nil
 }
@@ -139,7 +146,7 @@ func configureLink(handle *netlink.Handle, link netlink.Link, address netip.Addr
 	if handle == nil {
 		handle = &netlink.Handle{}
 	}
-	parsed, err := netlink.ParseAddr(fmt.Sprintf("%s/%d", address, prefixLength))
+	parsed, err := netlink.ParseAddr(address.String() + "/32")
 	if err != nil {
 		return fmt.Errorf("parse the address %s: %w", address, err)
 	}
@@ -156,10 +163,10 @@ func configureLink(handle *netlink.Handle, link netlink.Link, address netip.Addr
 type podNetwork struct {
 	address   netip.Addr
 	namespace *os.File
-	link      netlink.Link // the switch's end of the pod's cable
+	link      netlink.Link // the router's end of the pod's cable
 }
 
-// connect makes a network namespace and plugs it into the switch.
+// connect makes a network namespace and plugs it into the router.
 func (n *clusterNetwork) connect() (*podNetwork, error) {
 	address, err := n.nextAddress()
 	if err != nil {
@@ -196,15 +203,7 @@ func (n *clusterNetwork) makeNamespace(pod *podNetwork) error {
 		return err
 	}
 	defer inside.Close()
-	attributes := netlink.NewLinkAttrs()
-	bytes := pod.address.As4()
-	attributes.Name, attributes.MasterIndex = fmt.Sprintf("pod-%d-%d", bytes[2], bytes[3]), n.bridge.Attrs().Index
-	cable := &netlink.Veth{LinkAttrs: attributes, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(pod.namespace.Fd()))}
-	if err := outside.LinkAdd(cable); err != nil {
-		return err
-	}
-	pod.link = cable
-	if err := outside.LinkSetUp(cable); err != nil {
+	if err := addCable(outside, pod); err != nil {
 		return err
 	}
 	loopback, err := inside.LinkByName("lo")
@@ -218,17 +217,94 @@ func (n *clusterNetwork) makeNamespace(pod *podNetwork) error {
 	if err != nil {
 		return err
 	}
-	return configureLink(inside, card, pod.address)
+	if err := configureLink(inside, card, pod.address); err != nil {
+		return err
+	}
+	gateway := gatewayAddress.AsSlice()
+	hardware := pod.link.Attrs().HardwareAddr
+	if err := addNeighbour(inside, card, gateway, hardware); err != nil {
+		return err
+	}
+	if err := inside.RouteAdd(&netlink.Route{LinkIndex: card.Attrs().Index, Dst: hostRoute(gateway), Scope: netlink.SCOPE_LINK}); err != nil {
+		return err
+	}
+	if err := inside.RouteAdd(&netlink.Route{LinkIndex: card.Attrs().Index, Gw: gateway}); err != nil {
+		return err
+	}
+	return errors.Join(waitForLink(inside, card.Attrs().Index), waitForLink(outside, pod.link.Attrs().Index))
 }
 
-// setConnected plugs the pod's cable in or out.
-func (p *podNetwork) setConnected(connected bool) error {
-	change, verb := netlink.LinkSetDown, "disconnect"
-	if connected {
-		change, verb = netlink.LinkSetUp, "connect"
+// addCable makes the pod's cable, and the router's way to the pod.
+func addCable(router *netlink.Handle, pod *podNetwork) error {
+	bytes := pod.address.As4()
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name = fmt.Sprintf("pod-%d-%d", bytes[2], bytes[3])
+	attributes.HardwareAddr = net.HardwareAddr{0x02, 0, 0, 1, bytes[2], bytes[3]}
+	cable := &netlink.Veth{
+		LinkAttrs: attributes, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(pod.namespace.Fd())),
+		PeerHardwareAddr: net.HardwareAddr{0x02, 0, 0, 2, bytes[2], bytes[3]},
 	}
-	if err := change(p.link); err != nil {
-		return fmt.Errorf("%s the pod with address %s: %w", verb, p.address, err)
+	if err := router.LinkAdd(cable); err != nil {
+		return err
+	}
+	pod.link = cable
+	return pod.route(router)
+}
+
+// route turns on the router's end of the cable, and makes the way to the pod.
+func (p *podNetwork) route(router *netlink.Handle) error {
+	if err := router.LinkSetUp(p.link); err != nil {
+		return err
+	}
+	bytes := p.address.As4()
+	if err := addNeighbour(router, p.link, p.address.AsSlice(), net.HardwareAddr{0x02, 0, 0, 2, bytes[2], bytes[3]}); err != nil {
+		return err
+	}
+	return router.RouteReplace(&netlink.Route{
+		LinkIndex: p.link.Attrs().Index, Dst: hostRoute(p.address.AsSlice()), Scope: netlink.SCOPE_LINK, Src: gatewayAddress.AsSlice(),
+	})
+}
+
+// addNeighbour gives the hardware address of a neighbour.
+func addNeighbour(handle *netlink.Handle, link netlink.Link, address net.IP, hardware net.HardwareAddr) error {
+	return handle.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: address, HardwareAddr: hardware, State: netlink.NUD_PERMANENT})
+}
+
+// hostRoute is the network of one address.
+func hostRoute(address net.IP) *net.IPNet { return &net.IPNet{IP: address, Mask: net.CIDRMask(32, 32)} }
+
+// waitForLink waits until a device that was turned on carries packets. The kernel loses those sent before, and TCP
+// repeats a lost first packet only after a second.
+func waitForLink(handle *netlink.Handle, index int) error {
+	for deadline := time.Now().Add(linkTimeout); ; {
+		link, err := handle.LinkByIndex(index)
+		if err != nil {
+			return err
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the device %s is %s, not up, after %v", link.Attrs().Name, link.Attrs().OperState, linkTimeout)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// setConnected plugs the pod's cable in or out. Packets to the pod are lost while it is out, rather than refused.
+func (p *podNetwork) setConnected(connected bool) error {
+	if connected {
+		if err := p.route(&netlink.Handle{}); err != nil {
+			return fmt.Errorf("connect the pod with address %s: %w", p.address, err)
+		}
+		return nil
+	}
+	blackHole := &netlink.Route{Dst: hostRoute(p.address.AsSlice()), Type: unix.RTN_BLACKHOLE, LinkIndex: 0}
+	if err := netlink.LinkSetDown(p.link); err != nil {
+		return fmt.Errorf("disconnect the pod with address %s: %w", p.address, err)
+	}
+	if err := netlink.RouteReplace(blackHole); err != nil {
+		return fmt.Errorf("disconnect the pod with address %s: %w", p.address, err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	corelisters "k8s.io/client-go/listers/core/v1"
 )
 
@@ -19,10 +20,29 @@ const clusterDomain = ".cluster.local"
 type clusterRecords struct {
 	pods     corelisters.PodLister
 	services corelisters.ServiceLister
+	// assigned is the address of a pod whose status does not show it yet. With it a member that starts finds its own name at
+	// once; etcd waits a second before it looks again.
+	assigned func(types.UID) (netip.Addr, bool)
 }
 
 // records are the DNS records of the agent's pods.
-func (a *nodeAgent) records() clusterRecords { return clusterRecords{a.pods, a.services} }
+func (a *nodeAgent) records() clusterRecords {
+	return clusterRecords{pods: a.pods, services: a.services, assigned: a.assignedAddress}
+}
+
+// assignedAddress is the address of a pod that runs.
+func (a *nodeAgent) assignedAddress(uid types.UID) (netip.Addr, bool) {
+	a.mutex.Lock()
+	worker := a.workers[uid]
+	a.mutex.Unlock()
+	if worker == nil {
+		return netip.Addr{}, false
+	}
+	if network := worker.podNetwork(); network != nil {
+		return network.address, true
+	}
+	return netip.Addr{}, false
+}
 
 // endpoint is a pod behind a service.
 type endpoint struct {
@@ -115,7 +135,11 @@ func (r clusterRecords) endpoints(service *corev1.Service) (endpoints []endpoint
 	slices.SortFunc(pods, func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	for _, pod := range pods {
 		address, err := netip.ParseAddr(pod.Status.PodIP)
-		if err != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		known := err == nil
+		if !known && r.assigned != nil {
+			address, known = r.assigned(pod.UID)
+		}
+		if !known || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 			continue
 		}
 		ready := hasCondition(&pod.Status, corev1.PodReady) && pod.DeletionTimestamp == nil

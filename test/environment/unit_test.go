@@ -113,7 +113,7 @@ func TestRecords(t *testing.T) {
 			Status: corev1.PodStatus{PodIP: address, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}},
 		})
 	}
-	records := clusterRecords{corelisters.NewPodLister(pods), corelisters.NewServiceLister(services)}
+	records := clusterRecords{pods: corelisters.NewPodLister(pods), services: corelisters.NewServiceLister(services)}
 	for name, want := range map[string][]string{
 		"peers.n.svc.cluster.local": {"10.245.1.0", "10.245.1.1"}, "e-1.peers.n.svc.cluster.local": {"10.245.1.1"},
 		"client.n.svc.cluster.local": {"10.245.1.0"}, "e-2.peers.n.svc.cluster.local": nil, "other.n.svc.cluster.local": nil,

@@ -30,10 +30,7 @@ func proxyCommand() *cobra.Command {
 		Use: "api-proxy", Hidden: true, Args: cobra.NoArgs, Short: "Let this machine reach the API server, pods and Services",
 		RunE: func(command *cobra.Command, _ []string) error { return proxy.Run(command.Context(), options) },
 	}
-	command.Flags().StringVar(&options.Listen, "listen", "", "address that is forwarded to the API server")
 	command.Flags().StringVar(&options.Target, "target", "", "address of the API server")
-	command.Flags().StringVar(&options.Socks, "socks", "", "address of the SOCKS5 server")
-	command.Flags().StringVar(&options.Namespace, "namespace", "", "network namespace to connect from")
 	command.Flags().StringVar(&options.DNS, "dns", "", "name server for names in SOCKS requests")
 	return command
 }

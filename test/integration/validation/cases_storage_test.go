@@ -1,5 +1,6 @@
 //go:build integration
 
+//nolint:lll // A table reads best with one case a line.
 package validation
 
 import "strings"
@@ -26,7 +27,7 @@ var storageRefusals = []refusal{
 	{name: "a small log volume", spec: "storage: {wal: {size: 511Mi}}", want: []string{"spec.storage.wal.size is 511Mi", "from 512Mi to 64Ti", "log segments"}},
 	{name: "a huge log volume", spec: "storage: {wal: {size: 1Ei}}", want: []string{"spec.storage.wal.size is 1Ei", "from 512Mi to 64Ti"}},
 	{name: "a log volume of a wrong class", spec: "storage: {wal: {storageClassName: a_b}}", want: []string{"spec.storage.wal.storageClassName", `"a_b"`, "lower-case letters"}},
-	{name: "an unknown retention", spec: "storage: {retention: {whenDeleted: Keep}}", want: []string{"spec.storage.retention.whenDeleted", `"Keep"`, `"Delete", "Retain"`}},
+	{name: "an unknown retention", spec: "storage: {retention: {whenDeleted: Keep}}", want: []string{"spec.storage.retention.whenDeleted", `"Keep"`, `"Retain", "Delete"`}},
 	{name: "an unknown retention on scaling", spec: "storage: {retention: {whenScaled: delete}}", want: []string{"spec.storage.retention.whenScaled", `"delete"`}},
 }
 

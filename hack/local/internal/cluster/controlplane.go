@@ -145,12 +145,11 @@ func (c *Cluster) controllers() []process {
 	}
 }
 
-// hostProxy is the one process in the host's network. It opens its loopback ports there and connects from
-// inside the control plane's namespace.
+// hostProxy connects from inside the control plane's namespace for clients on the host.
 func (c *Cluster) hostProxy() process {
-	return process{Name: "api-proxy", Order: orderProxy, Arguments: []string{c.Program, "api-proxy",
-		"--listen=" + hostAPIServerAddress, "--target=" + apiServerAddress,
-		"--socks=" + hostSocksAddress, "--namespace=" + controlPlaneNamespace, "--dns=" + dnsAddress}}
+	p := controlPlane("api-proxy", orderProxy, c.Program, "api-proxy", "--target="+apiServerAddress, "--dns="+dnsAddress)
+	p.Listen = []string{hostAPIServerAddress, hostSocksAddress}
+	return p
 }
 
 // kubeProxy makes Service addresses work in a namespace: those of the nodes, and that of the control plane,

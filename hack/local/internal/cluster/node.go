@@ -99,7 +99,8 @@ healthzBindAddress: 127.0.0.1
 func (c *Cluster) writeNodeFiles(n node) error {
 	fill := strings.NewReplacer(
 		"{{node}}", c.nodePath(n), "{{data}}", c.nodePath(n, "containerd"), "{{run}}", c.nodePath(n, "run"),
-		"{{pause}}", pauseImage, "{{plugins}}", networkPlugins, "{{network}}", cniNetwork(n), "{{subnet}}", n.podSubnet(),
+		"{{pause}}", pauseImage, "{{plugins}}", networkPlugins,
+		"{{network}}", cniNetwork(n), "{{subnet}}", n.podSubnet(),
 		"{{ca}}", c.certificate("ca"),
 		"{{certificate}}", c.certificate("kubelet-"+n.name), "{{key}}", c.key("kubelet-"+n.name),
 		"{{dns}}", dnsService, "{{resolv}}", c.path("resolv.conf"), "{{cgroup}}", filepath.Join(cgroupRoot, n.name),

@@ -28,7 +28,8 @@ func applyObjects(ctx context.Context, client kubernetes.Interface) error {
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("making the DNS Service: %w", err)
 	}
-	_, err = client.DiscoveryV1().EndpointSlices(metav1.NamespaceSystem).Create(ctx, dnsEndpoints(), metav1.CreateOptions{})
+	slices := client.DiscoveryV1().EndpointSlices(metav1.NamespaceSystem)
+	_, err = slices.Create(ctx, dnsEndpoints(), metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("making the endpoints of the DNS Service: %w", err)
 	}

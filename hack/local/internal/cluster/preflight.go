@@ -3,10 +3,8 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,18 +66,6 @@ func (c *Cluster) checkPrograms() error {
 	if len(missing) > 0 {
 		return fmt.Errorf("%s lacks %s: run hack/build.sh kubernetes etcd/3.6 coredns local, or name another directory "+
 			"with --bin", c.Bin, strings.Join(missing, ", "))
-	}
-	return nil
-}
-
-// checkPorts finds out early whether another program holds the ports that the host uses.
-func checkPorts(ctx context.Context) error {
-	for _, address := range []string{hostAPIServerAddress, hostSocksAddress} {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-		if err != nil {
-			return fmt.Errorf("listening on %s: %w: end the process that uses this port (ss -ltnp shows it)", address, err)
-		}
-		_ = listener.Close()
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,8 @@ type process struct {
 	Node string `json:"node,omitempty"`
 	// Namespace is the network namespace it runs in; empty for that of the host.
 	Namespace string `json:"namespace,omitempty"`
+	// Listen are addresses of the host that are opened for the process and handed to it.
+	Listen []string `json:"listen,omitempty"`
 	// Order says what is started before what when a stopped part is started again.
 	Order int `json:"order"`
 	// Arguments begin with the program's path.
@@ -66,6 +69,14 @@ func (c *Cluster) start(p process) error {
 	}
 	// A session of its own keeps the terminal's interrupt away.
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	for _, address := range p.Listen {
+		listener, err := listen(address)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = listener.Close() }()
+		command.ExtraFiles = append(command.ExtraFiles, listener)
+	}
 	if err := netns.Do(p.Namespace, command.Start); err != nil {
 		return fmt.Errorf("starting %s (%s): %w", p.Name, p.Arguments[0], err)
 	}
@@ -76,6 +87,21 @@ func (c *Cluster) start(p process) error {
 	// Collects the process if it ends while this program runs, so that it is not taken for alive.
 	go func() { _ = command.Wait() }()
 	return c.save(started)
+}
+
+// listen opens a port of the host.
+func listen(address string) (*os.File, error) {
+	resolved, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address %q: %w", address, err)
+	}
+	listener, err := net.ListenTCP("tcp", resolved)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w: end the process that uses this port (ss -ltnp shows it)", address, err)
+	}
+	// The file is a descriptor of its own.
+	defer func() { _ = listener.Close() }()
+	return listener.File()
 }
 
 func (c *Cluster) save(r record) error {

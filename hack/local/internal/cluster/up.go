@@ -162,9 +162,6 @@ func (c *Cluster) create(ctx context.Context) error {
 			return fmt.Errorf("making the state directory: %w", err)
 		}
 	}
-	if err := checkPorts(ctx); err != nil {
-		return err
-	}
 	if err := c.part("network, certificates and configuration", func() error {
 		return together(c.startNetwork, c.writeConfiguration)
 	}); err != nil {
@@ -202,7 +199,8 @@ func (c *Cluster) writeConfiguration() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(c.writeServingCertificates(a), c.writeKubeconfigs(a), c.writeControlPlaneFiles()); err != nil {
+	err = errors.Join(c.writeServingCertificates(a), c.writeKubeconfigs(a), c.writeControlPlaneFiles())
+	if err != nil {
 		return err
 	}
 	for _, n := range c.nodes() {

@@ -100,10 +100,7 @@ func layerContent(binaries map[string]string) ([]byte, error) {
 nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin
 nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin
 `))
-	layer.file("etc/group", 0o644, []byte("root:x:0:
-nobody:x:65534:
-nonroot:x:65532:
-"))
+	layer.file("etc/group", 0o644, []byte("root:x:0:\nnobody:x:65534:\nnonroot:x:65532:\n"))
 	layer.folder("tmp", 0o1777)
 	if bundle, err := os.ReadFile("/" + certificateBundle); err == nil {
 		layer.file(certificateBundle, 0o644, bundle)

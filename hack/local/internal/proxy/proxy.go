@@ -11,39 +11,25 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/etcd-k8s-operator/etcd-k8s-operator/hack/local/internal/netns"
 )
 
-// listenersVariable tells the program, after it executed itself anew, which descriptors are its listeners.
-const listenersVariable = "LOCAL_CLUSTER_PROXY_LISTENERS"
+// firstListener is the descriptor of the first listener that this program is started with; the second follows.
+// They were opened in the network of the host, while the program itself runs inside the cluster's network: so
+// it accepts there and connects here without changing namespaces.
+const firstListener = 3
 
-// Options says where the proxy listens and what it reaches.
+// Options says what the proxy reaches.
 type Options struct {
-	// Listen is the loopback address that is forwarded to Target, the API server.
-	Listen, Target string
-	// Socks is the loopback address of the SOCKS5 server.
-	Socks string
-	// Namespace is the network namespace that connections are made from.
-	Namespace string
-	// DNS is the cluster's name server, asked for names in SOCKS requests.
+	// Target is the API server, to which connections to the first listener are forwarded.
+	Target string
+	// DNS is the cluster's name server, asked for names in requests to the second listener, which speaks SOCKS5.
 	DNS string
 }
 
 // Run serves until the context ends or a listener fails.
 func Run(ctx context.Context, options Options) error {
-	handed := os.Getenv(listenersVariable)
-	if handed == "" {
-		return listenAndEnter(ctx, options)
-	}
-	listeners, err := adopt(handed)
+	listeners, err := adopt()
 	if err != nil {
 		return err
 	}
@@ -65,53 +51,19 @@ func Run(ctx context.Context, options Options) error {
 	}
 }
 
-// listenAndEnter opens the listeners in the host's namespace and then executes this program again from
-// inside the cluster's namespace: from there every thread of it connects from within, while the listeners
-// stay where they were opened.
-func listenAndEnter(ctx context.Context, options Options) error {
-	descriptors := make([]string, 0, 2)
-	for _, address := range []string{options.Listen, options.Socks} {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-		if err != nil {
-			return fmt.Errorf("listening on %s: %w (end the process that uses this port: ss -ltnp)", address, err)
-		}
-		tcp, ok := listener.(*net.TCPListener)
-		if !ok {
-			return fmt.Errorf("the listener %s is a %T and not one of TCP", address, listener)
-		}
-		file, err := tcp.File()
-		if err != nil {
-			return fmt.Errorf("taking the descriptor of the listener %s: %w", address, err)
-		}
-		if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
-			return fmt.Errorf("keeping the listener %s over exec: %w", address, err)
-		}
-		descriptors = append(descriptors, strconv.Itoa(int(file.Fd())))
-	}
-	runtime.LockOSThread()
-	if err := netns.Enter(options.Namespace); err != nil {
-		return err
-	}
-	environment := append(os.Environ(), listenersVariable+"="+strings.Join(descriptors, ","))
-	return fmt.Errorf("executing /proc/self/exe again: %w", syscall.Exec("/proc/self/exe", os.Args, environment))
-}
-
 // adopt turns the inherited descriptors into listeners.
-func adopt(handed string) ([]net.Listener, error) {
-	var listeners []net.Listener
-	for text := range strings.SplitSeq(handed, ",") {
-		descriptor, err := strconv.Atoi(text)
+func adopt() ([2]net.Listener, error) {
+	var listeners [2]net.Listener
+	for i := range listeners {
+		descriptor := firstListener + i
+		file := os.NewFile(uintptr(descriptor), "listener")
+		listener, err := net.FileListener(file)
+		_ = file.Close()
 		if err != nil {
-			return nil, fmt.Errorf("%s holds %q, which is not a list of descriptors: %w", listenersVariable, handed, err)
+			return listeners, fmt.Errorf("using descriptor %d as a listener: %w (local-cluster up starts this program with two)",
+				descriptor, err)
 		}
-		listener, err := net.FileListener(os.NewFile(uintptr(descriptor), "listener"))
-		if err != nil {
-			return nil, fmt.Errorf("using inherited descriptor %d as a listener: %w", descriptor, err)
-		}
-		listeners = append(listeners, listener)
-	}
-	if len(listeners) != 2 {
-		return nil, fmt.Errorf("%s holds %q; two descriptors are expected", listenersVariable, handed)
+		listeners[i] = listener
 	}
 	return listeners, nil
 }
