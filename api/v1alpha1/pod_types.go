@@ -145,7 +145,8 @@ type PodSpec struct {
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 
-	// Env is added to the etcd container, by value or by valueFrom. Names beginning with ETCD_ are etcd settings: use spec.config.
+	// Env is added to the etcd container, by value or by valueFrom. Names beginning with ETCD_ are
+	// etcd settings: use spec.config.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=map
 	// +listMapKey=name

@@ -29,9 +29,9 @@ type StorageSpec struct {
 	// +optional
 	Medium StorageMedium `json:"medium,omitempty"`
 
-	// Size of each member's data volume, from 64Mi to 64Ti. It can grow but not shrink, except in memory. etcd's default quota is
-	// 2 GiB and its suggested maximum 8 GiB (https://etcd.io/docs/v3.6/dev-guide/limit/); leave room for the
-	// log and for snapshots beside the database.
+	// Size of each member's data volume, from 64Mi to 64Ti. It can grow but not shrink, except in memory. etcd's
+	// default quota is 2 GiB and its suggested maximum 8 GiB (https://etcd.io/docs/v3.6/dev-guide/limit/); leave
+	// room for the log and for snapshots beside the database.
 	// +kubebuilder:default="10Gi"
 	// +optional
 	Size *resource.Quantity `json:"size,omitempty"`
@@ -60,7 +60,7 @@ type StorageSpec struct {
 // +kubebuilder:validation:XValidation:rule=`size(string(self.size)) <= 32 && isQuantity(string(self.size)) && quantity(string(self.size)).compareTo(quantity('512Mi')) >= 0 && quantity(string(self.size)).compareTo(quantity('64Ti')) <= 0`,message="spec.storage.wal.size must be a quantity from 512Mi to 64Ti, e.g. 10Gi",messageExpression=`'spec.storage.wal.size is %s, must be a quantity from 512Mi to 64Ti, e.g. 10Gi: etcd keeps five log segments of 64 MB and writes a sixth'.format([self.size])`,fieldPath=".size"
 // +kubebuilder:validation:XValidation:rule=`!(isQuantity(string(self.size)) && isQuantity(string(oldSelf.size))) || quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0`,message="spec.storage.wal.size cannot shrink: Kubernetes volumes only grow",messageExpression=`'spec.storage.wal.size cannot shrink from %s to %s: Kubernetes volumes only grow; keep at least %s'.format([oldSelf.size, self.size, oldSelf.size])`,fieldPath=".size"
 type WALStorage struct {
-	// Size of each member's log volume, at least 512Mi. It can grow but not shrink.
+	// Size of each member's log volume, from 512Mi to 64Ti. It can grow but not shrink.
 	// +kubebuilder:default="2Gi"
 	// +optional
 	Size *resource.Quantity `json:"size,omitempty"`

@@ -108,18 +108,20 @@ func (f *managerFlags) setLogger() error {
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
 		return fmt.Errorf("--log-level=%q is not a level: use debug, info, warn or error", f.logLevel)
 	}
-	options := []zap.Opts{zap.Level(level)}
+	options := []zap.Opts{zap.Level(level), zap.UseDevMode(false)}
 	switch f.logFormat {
 	case "json":
-		options = append(options, zap.JSONEncoder())
+		options = append(options, zap.JSONEncoder(readableTime))
 	case "console":
-		options = append(options, zap.ConsoleEncoder())
+		options = append(options, zap.ConsoleEncoder(readableTime))
 	default:
 		return fmt.Errorf("--log-format=%q is not a format: use json or console", f.logFormat)
 	}
 	ctrl.SetLogger(zap.New(options...))
 	return nil
 }
+
+func readableTime(config *zapcore.EncoderConfig) { config.EncodeTime = zapcore.RFC3339NanoTimeEncoder }
 
 func (f *managerFlags) domain() string {
 	if f.clusterDomain != "" {

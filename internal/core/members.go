@@ -70,7 +70,8 @@ func (v *view) markVolumes() []Action {
 				id = v.clusterID
 			}
 			foreign := volume.OwnerUID != v.Cluster.UID && (adopted || volume.ClusterID == v.clusterID)
-			if volume.Deleting || id == volume.ClusterID && volume.Kept == volume.KeptWanted && !foreign {
+			// A claim that has no volume yet is being worked on by its provisioner, which a write would set back.
+			if volume.Deleting || !volume.Bound || id == volume.ClusterID && volume.Kept == volume.KeptWanted && !foreign {
 				continue
 			}
 			volume.ClusterID = id

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -105,7 +106,7 @@ func (v *view) judge(m *memberView) {
 	s := m.status
 	m.trouble = v.trouble(m)
 	m.healthy = m.trouble.IsZero()
-	m.starting = passing(m.trouble.Reason) && !m.marked() && (m.listed == nil || !m.listed.Started)
+	m.starting = passing(m.trouble.Reason) && !m.marked() && !v.everAnswered(m.Name)
 	if s == nil || !s.Answered {
 		return
 	}
@@ -118,6 +119,11 @@ func (v *view) judge(m *memberView) {
 	}
 	m.lag = newest - s.RaftApplied
 	m.caughtUp = m.lag <= caughtUpEntries
+}
+
+// everAnswered is whether a member was ever reported with an ID.
+func (v *view) everAnswered(name string) bool {
+	return slices.ContainsFunc(v.Cluster.Recorded.Members, func(m MemberReport) bool { return m.Name == name && m.ID != "" })
 }
 
 func (v *view) trouble(m *memberView) Problem {

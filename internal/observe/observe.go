@@ -277,12 +277,13 @@ func isOwnedByStatefulSet(pod *corev1.Pod, name string) bool {
 }
 
 // endpoints are the members that run, as the operator reaches them: by IP address, since the names of pods that have
-// just started do not resolve yet.
+// just started do not resolve yet. A member that is stopping is left alone: etcd waits for open streams, ours too, for
+// seconds before it stops.
 func endpoints(pods []corev1.Pod) []etcd.Endpoint {
 	var reachable []etcd.Endpoint
 	for i := range pods {
 		pod := &pods[i]
-		if pod.Status.PodIP == "" || !observePod(pod).Running {
+		if pod.Status.PodIP == "" || pod.DeletionTimestamp != nil || !observePod(pod).Running {
 			continue
 		}
 		name, _ := strings.CutSuffix(pod.Name, "-0")

@@ -55,8 +55,22 @@ func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
 			RevisionHistoryLimit: ptr.To(int32(2)),
 			Template:             c.podTemplate(member),
 			VolumeClaimTemplates: c.claims(member.Member),
+			PersistentVolumeClaimRetentionPolicy: &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{
+				WhenDeleted: c.claimRetention(member.Start),
+				WhenScaled:  appsv1.RetainPersistentVolumeClaimRetentionPolicyType,
+			},
 		},
 	}
+}
+
+// claimRetention lets claims go with a StatefulSet that has not run yet, if they are to go with the cluster: the
+// creation may be broken off. Once the member has run its data must survive whatever happens to the StatefulSet; then
+// the claims belong to the EtcdCluster itself.
+func (c Cluster) claimRetention(start core.Start) appsv1.PersistentVolumeClaimRetentionPolicyType {
+	if start == core.StartBootstrap && c.Spec.Storage.Retention.WhenDeleted == v1alpha1.RetentionDelete {
+		return appsv1.DeletePersistentVolumeClaimRetentionPolicyType
+	}
+	return appsv1.RetainPersistentVolumeClaimRetentionPolicyType
 }
 
 func startName(start core.Start) string {

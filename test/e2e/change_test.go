@@ -174,6 +174,16 @@ func TestDeletionLeavesNothingButWhatIsToBeKept(t *testing.T) {
 		k.MustDelete(cluster)
 		waitLeft(k, "demo", 0, "")
 	})
+	t.Run("Delete, before there are volumes", func(t *testing.T) {
+		t.Parallel()
+		k := live.Connect(t)
+		cluster := k.Cluster("demo", 3)
+		cluster.Spec.PodTemplate.Spec.NodeSelector = map[string]v1alpha1.LabelValue{"no-such": "node"}
+		k.MustCreate(cluster)
+		k.WaitCondition("demo", "Degraded", "Unschedulable", patience)
+		k.MustDelete(cluster)
+		waitLeft(k, "demo", 0, "")
+	})
 	t.Run("Retain, and the same cluster comes back", func(t *testing.T) {
 		t.Parallel()
 		k := live.Connect(t)

@@ -81,8 +81,9 @@ var badSpecs = []struct {
 	{"more memory than any node has", func(s *v1alpha1.EtcdClusterSpec) {
 		s.PodTemplate.Spec.Resources = &corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Ti")}}
 	}, "Unschedulable", []string{"nsufficient memory"}},
-	{"a setting that etcd refuses", func(s *v1alpha1.EtcdClusterSpec) {
-		s.Config = map[string]v1alpha1.ConfigValue{"auto-compaction-retention": "soon"}
+	{"a memory limit that etcd does not fit into", func(s *v1alpha1.EtcdClusterSpec) {
+		tight := corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("10Mi")}
+		s.PodTemplate.Spec.Resources = &corev1.ResourceRequirements{Requests: tight, Limits: tight}
 	}, "CrashLooping", []string{"exit code"}},
 	{"a Secret that does not exist", func(s *v1alpha1.EtcdClusterSpec) {
 		s.PodTemplate.Spec.Env = []corev1.EnvVar{{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{

@@ -13,13 +13,11 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 const (
 	// isolatedVariable names the network namespace that Isolate made, so that it is not made twice.
 	isolatedVariable = "ETCD_OPERATOR_TEST_NETWORK"
-	gatewayName      = "pods"
 	linkTimeout      = 5 * time.Second
 )
 
@@ -90,7 +88,7 @@ func useResolver(folder string) error {
 // clusterNetwork is the router that the pods and the test's process are connected to: the test's own network namespace.
 // All hardware addresses and routes are given, so that no packet waits for, or is lost with, a question for them.
 type clusterNetwork struct {
-	gateway netlink.Link
+	loopback netlink.Link
 
 	mutex sync.Mutex
 	last  netip.Addr
@@ -108,22 +106,16 @@ func openClusterNetwork() (*clusterNetwork, error) {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
 		return nil, fmt.Errorf("let packets pass between pods: %w", err)
 	}
-	attributes := netlink.NewLinkAttrs()
-	attributes.Name = gatewayName
-	gateway := &netlink.Dummy{LinkAttrs: attributes}
-	if err := netlink.LinkAdd(gateway); err != nil {
+	if err := configureLink(nil, loopback, gatewayAddress); err != nil {
 		return nil, fmt.Errorf("make the pods' gateway (one cluster at a time can run in a test binary): %w", err)
 	}
-	if err := configureLink(nil, gateway, gatewayAddress); err != nil {
-		return nil, errors.Join(err, netlink.LinkDel(gateway))
-	}
 	// The first addresses are kept for the cluster itself.
-	return &clusterNetwork{gateway: gateway, last: netip.MustParseAddr("10.245.0.255")}, nil
+	return &clusterNetwork{loopback: loopback, last: netip.MustParseAddr("10.245.0.255")}, nil
 }
 
 // close removes the router.
 func (n *clusterNetwork) close() error {
-	if err := netlink.LinkDel(n.gateway); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
+	if err := netlink.AddrDel(n.loopback, &netlink.Addr{IPNet: hostRoute(gatewayAddress.AsSlice())}); err != nil {
 		return fmt.Errorf("remove the pods' gateway: %w", err)
 	}
 	return nil
@@ -221,8 +213,7 @@ func (n *clusterNetwork) makeNamespace(pod *podNetwork) error {
 		return err
 	}
 	gateway := gatewayAddress.AsSlice()
-	hardware := pod.link.Attrs().HardwareAddr
-	if err := addNeighbour(inside, card, gateway, hardware); err != nil {
+	if err := addNeighbour(inside, card, gateway, pod.hardware(routerSide)); err != nil {
 		return err
 	}
 	if err := inside.RouteAdd(&netlink.Route{LinkIndex: card.Attrs().Index, Dst: hostRoute(gateway), Scope: netlink.SCOPE_LINK}); err != nil {
@@ -239,30 +230,36 @@ func addCable(router *netlink.Handle, pod *podNetwork) error {
 	bytes := pod.address.As4()
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = fmt.Sprintf("pod-%d-%d", bytes[2], bytes[3])
-	attributes.HardwareAddr = net.HardwareAddr{0x02, 0, 0, 1, bytes[2], bytes[3]}
+	attributes.HardwareAddr = pod.hardware(routerSide)
 	cable := &netlink.Veth{
-		LinkAttrs: attributes, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(pod.namespace.Fd())),
-		PeerHardwareAddr: net.HardwareAddr{0x02, 0, 0, 2, bytes[2], bytes[3]},
+		LinkAttrs: attributes, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(pod.namespace.Fd())), PeerHardwareAddr: pod.hardware(podSide),
 	}
 	if err := router.LinkAdd(cable); err != nil {
 		return err
 	}
 	pod.link = cable
-	return pod.route(router)
+	if err := router.LinkSetUp(cable); err != nil {
+		return err
+	}
+	if err := addNeighbour(router, cable, pod.address.AsSlice(), pod.hardware(podSide)); err != nil {
+		return err
+	}
+	return router.RouteAdd(&netlink.Route{
+		LinkIndex: cable.Attrs().Index, Dst: hostRoute(pod.address.AsSlice()), Scope: netlink.SCOPE_LINK, Src: gatewayAddress.AsSlice(),
+	})
 }
 
-// route turns on the router's end of the cable, and makes the way to the pod.
-func (p *podNetwork) route(router *netlink.Handle) error {
-	if err := router.LinkSetUp(p.link); err != nil {
-		return err
-	}
+// The last parts of a cable's hardware addresses are those of the pod's address; these come before.
+const (
+	routerSide = 1
+	podSide    = 2
+	nobody     = 3
+)
+
+// hardware is the hardware address of a side of the pod's cable.
+func (p *podNetwork) hardware(side byte) net.HardwareAddr {
 	bytes := p.address.As4()
-	if err := addNeighbour(router, p.link, p.address.AsSlice(), net.HardwareAddr{0x02, 0, 0, 2, bytes[2], bytes[3]}); err != nil {
-		return err
-	}
-	return router.RouteReplace(&netlink.Route{
-		LinkIndex: p.link.Attrs().Index, Dst: hostRoute(p.address.AsSlice()), Scope: netlink.SCOPE_LINK, Src: gatewayAddress.AsSlice(),
-	})
+	return net.HardwareAddr{0x02, 0, 0, side, bytes[2], bytes[3]}
 }
 
 // addNeighbour gives the hardware address of a neighbour.
@@ -291,20 +288,19 @@ func waitForLink(handle *netlink.Handle, index int) error {
 	}
 }
 
-// setConnected plugs the pod's cable in or out. Packets to the pod are lost while it is out, rather than refused.
+// setConnected cuts the pod off or ends that. Packets are lost without an answer, because both sides of the cable
+// address them to nobody.
 func (p *podNetwork) setConnected(connected bool) error {
+	router, pod, verb := p.hardware(nobody), p.hardware(nobody), "disconnect"
 	if connected {
-		if err := p.route(&netlink.Handle{}); err != nil {
-			return fmt.Errorf("connect the pod with address %s: %w", p.address, err)
-		}
-		return nil
+		router, pod, verb = p.hardware(routerSide), p.hardware(podSide), "connect"
 	}
-	blackHole := &netlink.Route{Dst: hostRoute(p.address.AsSlice()), Type: unix.RTN_BLACKHOLE, LinkIndex: 0}
-	if err := netlink.LinkSetDown(p.link); err != nil {
-		return fmt.Errorf("disconnect the pod with address %s: %w", p.address, err)
+	err := netlink.LinkSetHardwareAddr(p.link, router)
+	if err == nil {
+		err = addNeighbour(&netlink.Handle{}, p.link, p.address.AsSlice(), pod)
 	}
-	if err := netlink.RouteReplace(blackHole); err != nil {
-		return fmt.Errorf("disconnect the pod with address %s: %w", p.address, err)
+	if err != nil {
+		return fmt.Errorf("%s the pod with address %s: %w", verb, p.address, err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 )
@@ -48,6 +50,7 @@ func Connect(t testing.TB) *Kubernetes {
 		t.Fatalf("KUBECONFIG=%q gives no cluster (%v): run these tests by make test-e2e or hack/with-cluster.sh", os.Getenv("KUBECONFIG"), err)
 	}
 	config.QPS, config.Burst = 200, 400
+	ctrllog.SetLogger(logr.Discard())
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -149,7 +152,7 @@ func (k *Kubernetes) MustDelete(object client.Object) {
 // Change changes the spec of a cluster.
 func (k *Kubernetes) Change(name string, change func(*v1alpha1.EtcdClusterSpec)) {
 	k.T.Helper()
-	k.Eventually("changing "+name, 10*time.Second, func(ctx context.Context) error {
+	k.Eventually("changing "+name, time.Minute, func(ctx context.Context) error {
 		cluster, err := k.GetCluster(ctx, name)
 		if err != nil {
 			return err

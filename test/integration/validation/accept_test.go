@@ -3,6 +3,7 @@
 package validation
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"testing"
@@ -64,7 +65,7 @@ func requireSpec(t *testing.T, stored *unstructured.Unstructured, want string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got) != string(expected) {
+	if !bytes.Equal(got, expected) {
 		t.Errorf("the spec is\n%s\nnot\n%s", got, expected)
 	}
 }
@@ -117,8 +118,16 @@ podTemplate:
         requiredDuringSchedulingIgnoredDuringExecution:
         - {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {a: b}}}
     topologySpreadConstraints:
-    - {maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: DoNotSchedule, minDomains: 3, nodeAffinityPolicy: Honor}
-    - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, matchLabelKeys: [a], labelSelector: {matchLabels: {a: b}}}
+    - maxSkew: 1
+      topologyKey: topology.kubernetes.io/zone
+      whenUnsatisfiable: DoNotSchedule
+      minDomains: 3
+      nodeAffinityPolicy: Honor
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      matchLabelKeys: [a]
+      labelSelector: {matchLabels: {a: b}}
     nodeSelector: {kubernetes.io/os: linux}
     tolerations:
     - {key: dedicated, operator: Equal, value: etcd, effect: NoSchedule}

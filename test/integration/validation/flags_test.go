@@ -105,9 +105,10 @@ func flagsOfTheDefinition(t *testing.T) (known, notIn35 []string) {
 
 // quotedNames is the first list of quoted names in a rule.
 func quotedNames(rule string) []string {
-	list := rule[strings.Index(rule, "k in ["):]
+	_, list, _ := strings.Cut(rule, "k in [")
+	list, _, _ = strings.Cut(list, "]")
 	var found []string
-	for _, match := range quoted.FindAllStringSubmatch(list[:strings.Index(list, "]")], -1) {
+	for _, match := range quoted.FindAllStringSubmatch(list, -1) {
 		found = append(found, match[1])
 	}
 	return found
