@@ -41,8 +41,11 @@ type EtcdClusterReconciler struct {
 	Watcher  Watcher
 	Events   events.EventRecorder
 
-	// failures are the last failed step of each cluster, by UID. They only explain; nothing is decided from them.
+	// failures are the last failed step of each cluster, by its name. They only explain; nothing is decided from them.
 	failures sync.Map
+	// superseded are the resource versions, by the cluster's name, that our own last write of the status replaced. The cache shows
+	// them for a moment longer; deciding from them would only run into conflicts.
+	superseded sync.Map
 }
 
 // Reconcile observes, decides and acts, once.
@@ -54,12 +57,15 @@ func (r *EtcdClusterReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading EtcdCluster %s: %w", request, err)
 	}
+	if old, ok := r.superseded.Load(request.NamespacedName); ok && old == cluster.ResourceVersion {
+		return ctrl.Result{RequeueAfter: soon}, nil
+	}
 	observed, err := r.Observer.Observe(ctx, cluster)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	r.Watcher.Watch(request.String(), observed.Endpoints)
-	if failure, ok := r.failures.Load(cluster.UID); ok {
+	if failure, ok := r.failures.Load(request.NamespacedName); ok {
 		observed.Failure = failure.(core.Failure)
 	}
 	decision := core.Decide(observed.Observation)
@@ -74,12 +80,12 @@ func (r *EtcdClusterReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	if err != nil {
 		return passing(err)
 	}
-	r.failures.Delete(cluster.UID)
+	r.failures.Delete(request.NamespacedName)
 	return ctrl.Result{RequeueAfter: decision.LookAgain}, nil
 }
 
-// soon is when to look again after the world has changed under a decision.
-const soon = 50 * time.Millisecond
+// soon is when to look again after the world has changed under a decision, or before the cache shows that it has.
+const soon = 20 * time.Millisecond
 
 // passing turns errors that only mean a changed world into another look.
 func passing(err error) (ctrl.Result, error) {
@@ -111,6 +117,7 @@ func (r *EtcdClusterReconciler) report(ctx context.Context, cluster *v1alpha1.Et
 	if err != nil {
 		return fmt.Errorf("writing the status of EtcdCluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
 	}
+	r.superseded.Store(client.ObjectKeyFromObject(cluster), cluster.ResourceVersion)
 	for _, event := range decision.Events {
 		kind := corev1.EventTypeNormal
 		if event.Warning {
@@ -136,7 +143,7 @@ func (r *EtcdClusterReconciler) acted(ctx context.Context, cluster *v1alpha1.Etc
 		} else if strings.Contains(err.Error(), "exceeded quota") {
 			problem.Reason = core.ReasonQuotaExceeded
 		}
-		r.failures.Store(cluster.UID, core.Failure{Step: action.Step(), Problem: problem})
+		r.failures.Store(client.ObjectKeyFromObject(cluster), core.Failure{Step: action.Step(), Problem: problem})
 	default:
 		logger.Info("step done")
 		if action.Disruptive() {
@@ -169,5 +176,7 @@ func describe(action core.Action) string {
 // forget drops everything that is held in memory about a cluster that is gone.
 func (r *EtcdClusterReconciler) forget(name types.NamespacedName) {
 	r.Watcher.Watch(name.String(), nil)
+	r.failures.Delete(name)
+	r.superseded.Delete(name)
 	metrics.Forget(name.Namespace, name.Name)
 }

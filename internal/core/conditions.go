@@ -52,6 +52,9 @@ func (v *view) report(p plan) Report {
 
 func (v *view) memberReport(m *memberView) MemberReport {
 	r := MemberReport{Name: m.Name, Healthy: m.healthy, HealthySince: v.Now, Message: m.trouble.Message}
+	if m.starting {
+		r.Message = "starting for the first time"
+	}
 	for _, old := range v.Cluster.Recorded.Members {
 		if old.Name != m.Name {
 			continue

@@ -155,19 +155,13 @@ func (v *view) deleteStaleConfigs() []Action {
 	return actions
 }
 
-// creating says what the creation waits for.
+// creating says what the creation waits for, if that is not just the usual course of things.
 func (v *view) creating() Problem {
-	running, waiting := 0, Problem{}
+	message := fmt.Sprintf("%d members are being made", len(v.members))
 	for _, m := range v.members {
-		if m.Pod.Running {
-			running++
-		} else if waiting.IsZero() {
-			waiting = m.trouble
+		if !m.healthy && !passing(m.trouble.Reason) {
+			return Problem{ReasonCreating, message + "; waiting: " + m.trouble.Message}
 		}
-	}
-	message := fmt.Sprintf("%d of %d members have started", running, len(v.members))
-	if !waiting.IsZero() {
-		message += "; " + waiting.Message
 	}
 	return Problem{ReasonCreating, message}
 }

@@ -65,16 +65,18 @@ func (v *view) markVolumes() []Action {
 		adopted := v.Cluster.Recorded.ClusterID == "" && v.clusterID != "" && v.clusterID == v.markedClusterID()
 		var unmarked []Volume
 		for _, volume := range m.Volumes {
-			id := volume.ClusterID
-			if ran {
-				id = v.clusterID
-			}
 			foreign := volume.OwnerUID != v.Cluster.UID && (adopted || volume.ClusterID == v.clusterID)
-			// A claim that has no volume yet is being worked on by its provisioner, which a write would set back.
-			if volume.Deleting || !volume.Bound || id == volume.ClusterID && volume.Kept == volume.KeptWanted && !foreign {
+			// A claim whose member has not run yet is left alone: its provisioner may be at work on it, and there is
+			// nothing to lose.
+			if volume.Deleting || !volume.Bound || volume.ClusterID == "" && !ran {
 				continue
 			}
-			volume.ClusterID = id
+			if volume.ClusterID != "" && volume.Kept == volume.KeptWanted && !foreign {
+				continue
+			}
+			if volume.ClusterID == "" {
+				volume.ClusterID = v.clusterID
+			}
 			unmarked = append(unmarked, volume)
 		}
 		if len(unmarked) > 0 {

@@ -45,7 +45,7 @@ func (w *world) decide(d *datadriven.TestData) string {
 	w.Cluster.Recorded = w.decision.Report
 	var out strings.Builder
 	for _, action := range w.decision.Actions {
-		fmt.Fprintln(&out, describe(action))
+		fmt.Fprintln(&out, w.describe(action))
 	}
 	if d.HasArg("steps") {
 		for _, c := range w.decision.Report.Conditions {
@@ -83,7 +83,7 @@ func (w *world) decide(d *datadriven.TestData) string {
 
 var startNames = map[core.Start]string{core.StartBootstrap: "bootstrap", core.StartSealed: "sealed"}
 
-func describe(action core.Action) string {
+func (w *world) describe(action core.Action) string {
 	text := action.Step()
 	switch step := action.(type) {
 	case core.ApplyObject:
@@ -93,7 +93,7 @@ func describe(action core.Action) string {
 		if step.Start == core.StartBootstrap {
 			text += " with " + strings.Join(step.BootstrapMembers, " ")
 		}
-		if step.Retry > 0 {
+		if step.Retry > w.member(step.Member).Workload.Retry {
 			text += ", a nudge"
 		}
 	case core.MarkVolumes:

@@ -289,6 +289,8 @@ func (w *world) tellVolume(m *core.Member, word string) {
 			v.Deleting = true
 		case "kept":
 			v.KeptWanted = value != "false"
+		case "goes-with-its-cluster":
+			v.Kept = false
 		default:
 			panic("a volume is not " + word)
 		}

@@ -24,19 +24,10 @@ func objectKey(namespace, name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
-func ready(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
 func readyPods(k *live.Kubernetes, cluster string) int {
 	n := 0
 	for _, pod := range k.Pods(cluster) {
-		if ready(&pod) {
+		if live.Ready(&pod) {
 			n++
 		}
 	}

@@ -108,7 +108,7 @@ func TestABadSpecOnARunningClusterHurtsNothingAndIsMendedByTheGoodOne(t *testing
 			time.Sleep(3 * time.Second)
 			serving := ""
 			for name, pod := range k.Pods("demo") {
-				if ready(&pod) {
+				if live.Ready(&pod) {
 					serving = name
 				}
 			}

@@ -4,24 +4,26 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Exec runs a command in the etcd container of a pod and gives what it printed.
 func (k *Kubernetes) Exec(ctx context.Context, pod string, command ...string) (string, error) {
-	clients, err := kubernetes.NewForConfig(k.Config)
+	options := &corev1.PodExecOptions{Container: "etcd", Command: command, Stdout: true, Stderr: true}
+	url, err := k.podURL(pod, "exec", options)
 	if err != nil {
 		return "", err
 	}
-	request := clients.CoreV1().RESTClient().Post().Resource("pods").Namespace(k.Namespace).Name(pod).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{Container: "etcd", Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
-	executor, err := remotecommand.NewWebSocketExecutor(k.Config, "GET", request.URL().String())
+	executor, err := remotecommand.NewWebSocketExecutor(k.Config, "GET", url.String())
 	if err != nil {
 		return "", err
 	}
@@ -30,6 +32,47 @@ func (k *Kubernetes) Exec(ctx context.Context, pod string, command ...string) (s
 		return stdout.String(), fmt.Errorf("%s in pod %s: %w: %s", strings.Join(command, " "), pod, err, stderr.String())
 	}
 	return stdout.String(), nil
+}
+
+// podURL is the address of a subresource of a pod.
+func (k *Kubernetes) podURL(pod, subresource string, options ...runtime.Object) (*url.URL, error) {
+	clients, err := kubernetes.NewForConfig(k.Config)
+	if err != nil {
+		return nil, err
+	}
+	request := clients.CoreV1().RESTClient().Post().Resource("pods").Namespace(k.Namespace).Name(pod).SubResource(subresource)
+	for _, option := range options {
+		request = request.VersionedParams(option, scheme.ParameterCodec)
+	}
+	return request.URL(), nil
+}
+
+// readyPod is the name of a pod that is ready.
+func (k *Kubernetes) readyPod(ctx context.Context, selector map[string]string) (string, error) {
+	var pods corev1.PodList
+	if err := k.List(ctx, &pods, client.InNamespace(k.Namespace), client.MatchingLabels(selector)); err != nil {
+		return "", err
+	}
+	for i := range pods.Items {
+		if Ready(&pods.Items[i]) {
+			return pods.Items[i].Name, nil
+		}
+	}
+	return "", fmt.Errorf("none of %d pods with labels %v is ready", len(pods.Items), selector)
+}
+
+// Ready is whether a pod is ready.
+func Ready(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func key(namespace, name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
 // Etcdctl runs etcdctl in a pod of the cluster, against the client Service.

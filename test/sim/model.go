@@ -50,7 +50,9 @@ const (
 type Pod struct {
 	Exists, Deleting bool
 	// Orphan is whether its StatefulSet is gone: it will be collected.
-	Orphan   bool
+	Orphan bool
+	// Ready is what a stale cache holds of the kubelet's report; what is live is worked out.
+	Ready    bool
 	Phase    Phase
 	Template Template
 }
@@ -242,6 +244,15 @@ func (s *State) dropWorkload(m int) {
 	member.Workload = Workload{}
 	s.Nodes[m].Same &^= SameWorkload
 	member.Pod.Orphan = member.Pod.Exists
+}
+
+// dropCluster takes the EtcdCluster away, and with it what its status told.
+func (s *State) dropCluster() {
+	s.Live.Cluster = Cluster{Incarnation: s.Live.Cluster.Incarnation}
+	s.SameCluster = false
+	for m := range s.Nodes {
+		s.Nodes[m].Ran = 0
+	}
 }
 
 // settle derives what follows at once from a step.

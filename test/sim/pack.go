@@ -39,6 +39,7 @@ func (p *packer) member(m *Member) {
 	p.flag(m.Pod.Exists)
 	p.flag(m.Pod.Deleting)
 	p.flag(m.Pod.Orphan)
+	p.flag(m.Pod.Ready)
 	p.bits(uint8(m.Pod.Phase), 2)
 	p.template(m.Pod.Template)
 	p.flag(m.Claim.Exists)
@@ -120,7 +121,10 @@ func (u *unpacker) member() Member {
 			Exists: u.flag(), Settled: u.flag(), Refused: u.flag(), Want: u.template(), Known: u.template(),
 			Storage: u.bits(1), Founders: u.bits(MaxMembers),
 		},
-		Pod: Pod{Exists: u.flag(), Deleting: u.flag(), Orphan: u.flag(), Phase: Phase(u.bits(2)), Template: u.template()},
+		Pod: Pod{
+			Exists: u.flag(), Deleting: u.flag(), Orphan: u.flag(), Ready: u.flag(), Phase: Phase(u.bits(2)),
+			Template: u.template(),
+		},
 		Claim: Claim{
 			Exists: u.flag(), Deleting: u.flag(), Bound: u.flag(), Owner: u.bits(2), Storage: u.bits(1),
 			Marked: u.bits(2), Data: u.bits(2),

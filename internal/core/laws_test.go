@@ -1,0 +1,255 @@
+package core_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+)
+
+// TestImports: the core decides and does no I/O. It can import nothing that could do any.
+func TestImports(t *testing.T) {
+	allowed := []string{"cmp", "errors", "fmt", "maps", "math", "slices", "sort", "strconv", "strings", "time", "github.com/Masterminds/semver/v3"}
+	for name, file := range sources(t) {
+		for _, spec := range file.Imports {
+			if path, _ := strconv.Unquote(spec.Path.Value); !slices.Contains(allowed, path) {
+				t.Errorf("%s imports %s", name, path)
+			}
+		}
+	}
+}
+
+// TestNoClockAndNoMapOrder: time is given, and nothing depends on the order of a map.
+func TestNoClockAndNoMapOrder(t *testing.T) {
+	for name, file := range sources(t) {
+		ast.Inspect(file, func(node ast.Node) bool {
+			switch n := node.(type) {
+			case *ast.SelectorExpr:
+				if of, ok := n.X.(*ast.Ident); ok && of.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "Sleep", "After"}, n.Sel.Name) {
+					t.Errorf("%s calls time.%s", name, n.Sel.Name)
+				}
+			case *ast.RangeStmt:
+				// The maps of the package are the indexes of a view.
+				if over, ok := n.X.(*ast.SelectorExpr); ok && strings.HasPrefix(over.Sel.Name, "by") {
+					t.Errorf("%s ranges over the map %s", name, over.Sel.Name)
+				}
+			case *ast.GoStmt:
+				t.Errorf("%s starts a goroutine", name)
+			}
+			return true
+		})
+	}
+}
+
+func sources(t *testing.T) map[string]*ast.File {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed := map[string]*ast.File{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parsed[name], err = parser.ParseFile(token.NewFileSet(), name, source, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(parsed) == 0 {
+		t.Fatal("there are no sources here")
+	}
+	return parsed
+}
+
+// law is a property of every decision.
+type law struct {
+	name  string
+	holds func(o core.Observation, d core.Decision) bool
+}
+
+var laws = []law{
+	{"the same observation leads to the same decision", func(o core.Observation, d core.Decision) bool {
+		return reflect.DeepEqual(core.Decide(o), d)
+	}},
+	{"the order of what was observed does not matter", func(o core.Observation, d core.Decision) bool {
+		return reflect.DeepEqual(core.Decide(reversed(o)), d)
+	}},
+	{"at most one action disrupts, and it is the last", func(_ core.Observation, d core.Decision) bool {
+		for i, action := range d.Actions {
+			if action.Disruptive() && i != len(d.Actions)-1 {
+				return false
+			}
+		}
+		return true
+	}},
+	{"nothing is done to a cluster that is deleted or paused", func(o core.Observation, d core.Decision) bool {
+		return !o.Cluster.Deleting && !o.Cluster.Spec.Paused || len(d.Actions) == 0
+	}},
+	{"a member has one StatefulSet to apply at most", func(_ core.Observation, d core.Decision) bool {
+		seen := map[string]bool{}
+		for _, action := range d.Actions {
+			if apply, ok := action.(core.ApplyMember); ok {
+				if seen[apply.Member] {
+					return false
+				}
+				seen[apply.Member] = true
+			}
+		}
+		return true
+	}},
+	{"a healthy leader of several members is not restarted", func(o core.Observation, d core.Decision) bool {
+		restart, ok := disruption(d).(core.RestartMember)
+		if !ok || len(o.Etcd.List.Members) < 2 || restart.OnlyIfDown {
+			return true
+		}
+		s := statusOf(o, restart.Member)
+		return s == nil || s.ID != s.LeaderID || !counts(o, *s)
+	}},
+	{"a member that runs is restarted only if the others keep a quorum", quorumIsKept},
+	{"a member that has run never founds a cluster", func(o core.Observation, d core.Decision) bool {
+		for _, action := range d.Actions {
+			apply, ok := action.(core.ApplyMember)
+			if ok && apply.Start == core.StartBootstrap && hasRun(o, apply.Member) {
+				return false
+			}
+		}
+		return true
+	}},
+	{"a claim that ever had a volume is not deleted", func(_ core.Observation, d core.Decision) bool {
+		recreate, ok := disruption(d).(core.RecreateMember)
+		return !ok || !slices.ContainsFunc(recreate.Volumes, func(v core.Volume) bool { return v.Bound || v.ClusterID != "" })
+	}},
+	{"the cluster's ID and its founders stay as they were recorded", func(o core.Observation, d core.Decision) bool {
+		before := o.Cluster.Recorded
+		return (before.ClusterID == "" || d.Report.ClusterID == before.ClusterID) &&
+			(len(before.BootstrapMembers) == 0 || slices.Equal(d.Report.BootstrapMembers, before.BootstrapMembers))
+	}},
+	{"the founders are recorded before the first member is made", func(o core.Observation, d core.Decision) bool {
+		for _, action := range d.Actions {
+			if apply, ok := action.(core.ApplyMember); ok && !slices.Equal(apply.BootstrapMembers, d.Report.BootstrapMembers) {
+				return false
+			}
+		}
+		return true
+	}},
+	{"an unchanged world is not reported again", func(o core.Observation, d core.Decision) bool {
+		o.Cluster.Recorded = d.Report
+		second := core.Decide(o)
+		o.Cluster.Recorded = second.Report
+		third := core.Decide(o)
+		return third.Report.Equal(second.Report) && len(third.Events) == 0
+	}},
+	{"all three conditions are reported, with reason and message", func(_ core.Observation, d core.Decision) bool {
+		return len(d.Report.Conditions) == 3 && !slices.ContainsFunc(d.Report.Conditions, func(c core.Condition) bool {
+			return c.Status == "" || c.Reason == "" || c.Message == "" || c.Since.IsZero()
+		})
+	}},
+	{"there is another look, unless there is nothing to look for", func(_ core.Observation, d core.Decision) bool {
+		return d.LookAgain > 0 || d.Report.Phase == core.PhaseDeleting || d.Report.Phase == core.PhaseHibernated
+	}},
+}
+
+func TestLaws(t *testing.T) {
+	const observations = 15_000
+	restarts, recreations, moves := 0, 0, 0
+	for seed := range uint64(observations) {
+		o := imagine(seed)
+		d := core.Decide(o)
+		for _, law := range laws {
+			if !law.holds(o, d) {
+				t.Fatalf("seed %d: not so: %s\nactions: %+v\nmembers: %+v\netcd: %+v\ncluster: %+v", seed, law.name, d.Actions, o.Members, o.Etcd, o.Cluster)
+			}
+		}
+		switch disruption(d).(type) {
+		case core.RestartMember:
+			restarts++
+		case core.RecreateMember:
+			recreations++
+		case core.MoveLeader:
+			moves++
+		}
+	}
+	// Or the laws would hold because nothing happens.
+	if restarts < 100 || recreations < 100 || moves < 10 {
+		t.Errorf("too little happened: %d restarts, %d recreations, %d moves of the leadership", restarts, recreations, moves)
+	}
+}
+
+// disruption is the disruptive action of a decision, if it has one.
+func disruption(d core.Decision) core.Action {
+	if len(d.Actions) == 0 || !d.Actions[len(d.Actions)-1].Disruptive() {
+		return nil
+	}
+	return d.Actions[len(d.Actions)-1]
+}
+
+func statusOf(o core.Observation, member string) *core.Status {
+	for i := range o.Etcd.Statuses {
+		if o.Etcd.Statuses[i].Member == member && o.Etcd.Statuses[i].Answered {
+			return &o.Etcd.Statuses[i]
+		}
+	}
+	return nil
+}
+
+// counts is whether a member that answers can be counted on.
+func counts(o core.Observation, s core.Status) bool {
+	newest := uint64(0)
+	for _, other := range o.Etcd.Statuses {
+		newest = max(newest, other.RaftApplied)
+	}
+	return s.Answered && s.LeaderID != "" && len(s.Alarms) == 0 && len(s.Errors) == 0 && s.ClusterID == "c1" && newest-s.RaftApplied <= 1000
+}
+
+func quorumIsKept(o core.Observation, d core.Decision) bool {
+	restart, ok := disruption(d).(core.RestartMember)
+	if !ok || restart.OnlyIfDown || !o.Etcd.List.Known || len(o.Etcd.List.Members) == 1 {
+		return true
+	}
+	voters, staying := 0, 0
+	for _, l := range o.Etcd.List.Members {
+		if l.Learner {
+			continue
+		}
+		voters++
+		if s := statusOf(o, l.Name); s != nil && l.Name != restart.Member && counts(o, *s) {
+			staying++
+		}
+	}
+	return staying >= core.Quorum(voters) && restart.Needs >= core.Quorum(voters)
+}
+
+func hasRun(o core.Observation, member string) bool {
+	if slices.ContainsFunc(o.Etcd.List.Members, func(l core.Listed) bool { return l.Name == member && l.Started }) {
+		return true
+	}
+	for _, m := range o.Members {
+		for _, v := range m.Volumes {
+			if m.Name == member && v.ClusterID != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func reversed(o core.Observation) core.Observation {
+	o.Members, o.Etcd.Statuses, o.Etcd.List.Members = slices.Clone(o.Members), slices.Clone(o.Etcd.Statuses), slices.Clone(o.Etcd.List.Members)
+	slices.Reverse(o.Members)
+	slices.Reverse(o.Etcd.Statuses)
+	slices.Reverse(o.Etcd.List.Members)
+	return o
+}

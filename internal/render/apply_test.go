@@ -1,0 +1,174 @@
+package render_test
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+var memberZero = core.ApplyMember{Member: "demo-0", Start: core.StartSealed, BootstrapMembers: []string{"demo-0"}}
+
+// live is a StatefulSet as it is on the API server after it was applied, with what the server fills in.
+func live(t *testing.T, c render.Cluster) (*appsv1.StatefulSet, *unstructured.Unstructured) {
+	t.Helper()
+	applied := mustApply(t, c.StatefulSet(memberZero))
+	set := &appsv1.StatefulSet{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, set); err != nil {
+		t.Fatal(err)
+	}
+	set.UID, set.ResourceVersion, set.Generation = "uid-2", "17", 1
+	set.Spec.Template.Spec.RestartPolicy, set.Spec.Template.Spec.DNSPolicy = corev1.RestartPolicyAlways, corev1.DNSClusterFirst
+	set.Spec.VolumeClaimTemplates[0].Status.Phase = corev1.ClaimPending
+	set.Status.ReadyReplicas = 1
+	return set, applied
+}
+
+func mustApply(t *testing.T, object client.Object) *unstructured.Unstructured {
+	t.Helper()
+	applied, err := render.Applied(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return applied
+}
+
+// TestToleratesAdditions: what the API server fills in, and what others add, is theirs.
+func TestToleratesAdditions(t *testing.T) {
+	for name, change := range map[string]func(s *appsv1.StatefulSet){
+		"what the server fills in": func(*appsv1.StatefulSet) {},
+		"an annotation":            func(s *appsv1.StatefulSet) { s.Annotations["example.com/theirs"] = "1" },
+		"a label":                  func(s *appsv1.StatefulSet) { s.Spec.Template.Labels["theirs"] = "1" },
+		"a variable":               func(s *appsv1.StatefulSet) { etcdOf(s).Env = append(etcdOf(s).Env, corev1.EnvVar{Name: "THEIRS"}) },
+		"a container": func(s *appsv1.StatefulSet) {
+			s.Spec.Template.Spec.Containers = append([]corev1.Container{{Name: "theirs"}}, s.Spec.Template.Spec.Containers...)
+		},
+		"a volume": func(s *appsv1.StatefulSet) {
+			s.Spec.Template.Spec.Volumes = append(s.Spec.Template.Spec.Volumes, corev1.Volume{Name: "theirs"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, applied := live(t, everything())
+			change(set)
+			holds(t, set, applied, true)
+		})
+	}
+}
+
+// TestNoticesDrift: what was applied has been changed or taken away by someone.
+func TestNoticesDrift(t *testing.T) {
+	for name, change := range map[string]func(s *appsv1.StatefulSet){
+		"a number":               func(s *appsv1.StatefulSet) { s.Spec.Replicas = new(int32(0)) },
+		"a text":                 func(s *appsv1.StatefulSet) { etcdOf(s).Image = "evil" },
+		"a boolean":              func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.EnableServiceLinks = new(true) },
+		"a field taken away":     func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.EnableServiceLinks = nil },
+		"a label":                func(s *appsv1.StatefulSet) { delete(s.Labels, render.LabelMember) },
+		"an annotation":          func(s *appsv1.StatefulSet) { s.Annotations[render.AnnotationStart] = "bootstrap" },
+		"an annotation of a pod": func(s *appsv1.StatefulSet) { delete(s.Spec.Template.Annotations, "example.com/note") },
+		"an argument":            func(s *appsv1.StatefulSet) { etcdOf(s).Args[0] = "--name=other" },
+		"an argument more":       func(s *appsv1.StatefulSet) { etcdOf(s).Args = append(etcdOf(s).Args, "--force-new-cluster") },
+		"a variable":             func(s *appsv1.StatefulSet) { etcdOf(s).Env[0].Value = "1" },
+		"an amount": func(s *appsv1.StatefulSet) {
+			etcdOf(s).Resources.Limits[corev1.ResourceMemory] = resource.MustParse("1Gi")
+		},
+		"a whole list":            func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Tolerations = nil },
+		"a probe":                 func(s *appsv1.StatefulSet) { etcdOf(s).LivenessProbe = nil },
+		"a container":             func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Containers = nil },
+		"a claim template":        func(s *appsv1.StatefulSet) { s.Spec.VolumeClaimTemplates = s.Spec.VolumeClaimTemplates[:1] },
+		"the owner":               func(s *appsv1.StatefulSet) { s.OwnerReferences[0].UID = "other" },
+		"the hash":                func(s *appsv1.StatefulSet) { s.Annotations[render.AnnotationAppliedHash] = "other" },
+		"all annotations":         func(s *appsv1.StatefulSet) { s.Annotations = nil },
+		"an image pull secret":    func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.ImagePullSecrets = nil },
+		"a constraint of another": func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.TopologySpreadConstraints[0].MaxSkew = 5 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, applied := live(t, everything())
+			change(set)
+			holds(t, set, applied, false)
+		})
+	}
+}
+
+// TestNoticesWhatIsToGo: an annotation is not wanted any more. The live object has all that is wanted, but also that.
+func TestNoticesWhatIsToGo(t *testing.T) {
+	with := everything()
+	service := mustApply(t, with.Objects()[2])
+	live := &corev1.Service{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(service.Object, live); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, live, service, true)
+	with.Spec.Services.Client.Annotations = nil
+	holds(t, live, mustApply(t, with.Objects()[2]), false)
+}
+
+// TestAppliesOnlyWhatIsSet: server-side apply owns what it is sent, nulls and empty values included.
+func TestAppliesOnlyWhatIsSet(t *testing.T) {
+	applied := mustApply(t, plain().StatefulSet(memberZero))
+	var empty []string
+	walk("", applied.Object, func(path string, value any) {
+		if m, ok := value.(map[string]any); value == nil || ok && len(m) == 0 {
+			empty = append(empty, path)
+		}
+	})
+	if len(empty) > 0 {
+		t.Errorf("sent although nothing is in them: %v", empty)
+	}
+	if _, ok := applied.Object["status"]; ok {
+		t.Error("the status is sent")
+	}
+}
+
+func walk(path string, value any, visit func(path string, value any)) {
+	visit(path, value)
+	switch typed := value.(type) {
+	case map[string]any:
+		for key, child := range typed {
+			walk(path+"."+key, child, visit)
+		}
+	case []any:
+		for _, child := range typed {
+			walk(path+"[]", child, visit)
+		}
+	}
+}
+
+func etcdOf(s *appsv1.StatefulSet) *corev1.Container {
+	for i := range s.Spec.Template.Spec.Containers {
+		if s.Spec.Template.Spec.Containers[i].Name == render.ContainerName {
+			return &s.Spec.Template.Spec.Containers[i]
+		}
+	}
+	return nil
+}
+
+func holds(t *testing.T, live client.Object, applied *unstructured.Unstructured, want bool) {
+	t.Helper()
+	got, err := render.Holds(live, applied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("holds: %t, want %t", got, want)
+	}
+}
+
+func TestClaimsOfInterruptedCreation(t *testing.T) {
+	c := everything()
+	for start, want := range map[core.Start]appsv1.PersistentVolumeClaimRetentionPolicyType{
+		core.StartBootstrap: appsv1.DeletePersistentVolumeClaimRetentionPolicyType,
+		core.StartSealed:    appsv1.RetainPersistentVolumeClaimRetentionPolicyType,
+	} {
+		set := c.StatefulSet(core.ApplyMember{Member: "demo-0", Start: start, BootstrapMembers: []string{"demo-0"}})
+		if got := set.Spec.PersistentVolumeClaimRetentionPolicy.WhenDeleted; got != want {
+			t.Errorf("start %d: claims: %s, want %s", start, got, want)
+		}
+	}
+}

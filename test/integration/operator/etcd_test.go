@@ -1,0 +1,152 @@
+//go:build integration
+
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// connect connects to the members as users do: by the endpoints of the status, or to those given.
+func (s *scene) connect(endpoints ...string) *clientv3.Client {
+	s.Helper()
+	if len(endpoints) == 0 {
+		s.eventually("the status has endpoints", patience, func() error {
+			if endpoints = s.cluster().Status.Endpoints; len(endpoints) < 2 {
+				return fmt.Errorf("they are %v", endpoints)
+			}
+			return nil
+		})
+		// The first is that of the Service, and nothing here plays kube-proxy.
+		endpoints = endpoints[1:]
+	}
+	connection, err := clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 2 * time.Second, Logger: zap.NewNop()})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+func (s *scene) put(key, value string) {
+	s.Helper()
+	connection := s.connect()
+	s.eventually("put "+key, patience, func() error {
+		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
+		defer cancel()
+		_, err := connection.Put(ctx, key, value)
+		return err
+	})
+}
+
+// holds checks that the cluster has a value.
+func (s *scene) holds(key, value string) {
+	s.Helper()
+	connection := s.connect()
+	s.eventually("get "+key, patience, func() error {
+		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
+		defer cancel()
+		answer, err := connection.Get(ctx, key)
+		if err == nil && (len(answer.Kvs) != 1 || string(answer.Kvs[0].Value) != value) {
+			s.Fatalf("%s is %v, want %s: data is lost", key, answer.Kvs, value)
+		}
+		return err
+	})
+}
+
+// member asks one member for its status.
+func (s *scene) member(name string) *clientv3.StatusResponse {
+	s.Helper()
+	endpoint := fmt.Sprintf("http://%s:2379", s.pods()[name+"-0"].Status.PodIP)
+	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
+	defer cancel()
+	answer, err := s.connect(endpoint).Status(ctx, endpoint)
+	if err != nil {
+		s.Fatalf("the status of member %s: %v", name, err)
+	}
+	return answer
+}
+
+// writer writes all the time, one key after another, each with a deadline of a second.
+type writer struct {
+	scene      *scene
+	connection *clientv3.Client
+	cancel     context.CancelFunc
+	done       sync.WaitGroup
+
+	acknowledged []string
+	failed       int
+	gap          time.Duration
+}
+
+func (s *scene) write() *writer {
+	s.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &writer{scene: s, connection: s.connect(), cancel: cancel}
+	w.done.Go(func() { w.run(ctx) })
+	s.Cleanup(func() {
+		cancel()
+		w.done.Wait()
+	})
+	return w
+}
+
+func (w *writer) run(ctx context.Context) {
+	last := time.Now()
+	for n := 0; ctx.Err() == nil; n++ {
+		key := fmt.Sprintf("written/%07d", n)
+		once, cancel := context.WithTimeout(ctx, time.Second)
+		_, err := w.connection.Put(once, key, "value")
+		cancel()
+		switch now := time.Now(); {
+		case err == nil:
+			w.acknowledged = append(w.acknowledged, key)
+			w.gap = max(w.gap, now.Sub(last))
+			last = now
+		case ctx.Err() == nil:
+			w.failed++
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// finish ends the writer, and fails the test if a write is missing that was acknowledged.
+func (w *writer) finish() {
+	s := w.scene
+	s.Helper()
+	w.cancel()
+	w.done.Wait()
+	present := map[string]bool{}
+	s.eventually("what was written is read", patience, func() error {
+		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
+		defer cancel()
+		answer, err := w.connection.Get(ctx, "written/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			return err
+		}
+		for _, pair := range answer.Kvs {
+			present[string(pair.Key)] = true
+		}
+		return nil
+	})
+	var missing []string
+	for _, key := range w.acknowledged {
+		if !present[key] {
+			missing = append(missing, key)
+		}
+	}
+	if len(missing) > 0 {
+		s.Errorf("%d of %d acknowledged writes are missing: %s", len(missing), len(w.acknowledged), strings.Join(missing[:min(5, len(missing))], ", "))
+	}
+	if len(w.acknowledged) == 0 {
+		s.Error(errors.New("not one write was acknowledged"))
+	}
+	s.Logf("%d writes acknowledged, %d failed, longest gap between two acknowledged ones %v", len(w.acknowledged), w.failed, w.gap.Round(time.Millisecond))
+}

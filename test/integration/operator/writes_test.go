@@ -1,0 +1,134 @@
+//go:build integration
+
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+)
+
+// writes stand between an operator and the API server, and can make writes fail.
+type writes struct {
+	// before is asked before the n-th write, from 1; after it failed, the write is not made.
+	before func(n int) error
+	// after is asked after the n-th write has been made.
+	after func(n int) error
+
+	// end ends the operator's manager.
+	end   func()
+	mutex sync.Mutex
+	made  []string
+	dead  bool
+	died  chan struct{}
+}
+
+var errDead = errors.New("the operator is dead")
+
+// crash ends the operator at its n-th write: before the API server has heard of it, or after it has done it but before
+// the operator knows.
+func crash(n int, applied bool) *writes {
+	w := &writes{died: make(chan struct{})}
+	die := func(write int) error {
+		if write != n {
+			return nil
+		}
+		w.mutex.Lock()
+		defer w.mutex.Unlock()
+		w.dead = true
+		w.end()
+		close(w.died)
+		return errDead
+	}
+	if applied {
+		w.after = die
+	} else {
+		w.before = die
+	}
+	return w
+}
+
+// do makes a write, or not.
+func (w *writes) do(ctx context.Context, what string, write func(context.Context) error) error {
+	w.mutex.Lock()
+	if w.dead {
+		w.mutex.Unlock()
+		return errDead
+	}
+	w.made = append(w.made, what)
+	n := len(w.made)
+	w.mutex.Unlock()
+	if w.before != nil {
+		if err := w.before(n); err != nil {
+			return err
+		}
+	}
+	if err := write(ctx); err != nil {
+		return err
+	}
+	if w.after != nil {
+		return w.after(n)
+	}
+	return nil
+}
+
+// all are the writes so far.
+func (w *writes) all() []string {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	return append([]string{}, w.made...)
+}
+
+// newClient makes the client of a manager.
+func (w *writes) newClient(config *rest.Config, options client.Options) (client.Client, error) {
+	inner, err := client.NewWithWatch(config, options)
+	if err != nil {
+		return nil, err
+	}
+	return interceptor.NewClient(inner, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.CreateOption) error {
+			return w.do(ctx, "create "+describe(o), func(ctx context.Context) error { return c.Create(ctx, o, options...) })
+		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.UpdateOption) error {
+			return w.do(ctx, "update "+describe(o), func(ctx context.Context) error { return c.Update(ctx, o, options...) })
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, options ...client.PatchOption) error {
+			return w.do(ctx, "patch "+describe(o), func(ctx context.Context) error { return c.Patch(ctx, o, patch, options...) })
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteOption) error {
+			return w.do(ctx, "delete "+describe(o), func(ctx context.Context) error { return c.Delete(ctx, o, options...) })
+		},
+		DeleteAllOf: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteAllOfOption) error {
+			return w.do(ctx, "delete all of "+describe(o), func(ctx context.Context) error { return c.DeleteAllOf(ctx, o, options...) })
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+			return w.do(ctx, "apply "+describe(o), func(ctx context.Context) error { return c.Apply(ctx, o, options...) })
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, options ...client.SubResourceUpdateOption) error {
+			return w.do(ctx, "update "+sub+" of "+describe(o), func(ctx context.Context) error { return c.SubResource(sub).Update(ctx, o, options...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+			return w.do(ctx, "patch "+sub+" of "+describe(o), func(ctx context.Context) error { return c.SubResource(sub).Patch(ctx, o, patch, options...) })
+		},
+		SubResourceApply: func(ctx context.Context, c client.Client, sub string, o runtime.ApplyConfiguration, options ...client.SubResourceApplyOption) error {
+			return w.do(ctx, "apply "+sub+" of "+describe(o), func(ctx context.Context) error { return c.SubResource(sub).Apply(ctx, o, options...) })
+		},
+	}), nil
+}
+
+func describe(object any) string {
+	kind := fmt.Sprintf("%T", object)
+	if known, ok := object.(interface{ GetKind() string }); ok {
+		kind = known.GetKind()
+	}
+	if named, ok := object.(interface{ GetName() string }); ok {
+		return kind + " " + named.GetName()
+	}
+	return kind
+}

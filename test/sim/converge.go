@@ -1,0 +1,91 @@
+package sim
+
+// longestSuffix bounds the rounds until nothing changes any more.
+const longestSuffix = 60
+
+// suffixes remembers the states from which the fault-free suffix was followed to its end.
+type suffixes map[Key]struct{}
+
+// calm takes away what a suffix without faults does not have. States that differ in nothing else share their suffix.
+func calm(w *World, s *State, p *Pass) {
+	refresh(w, s, 0, p)
+	raiseQuota(w, s, 0, p)
+	for m := range w.Size {
+		s.Nodes[m].Unreachable = false
+		s.Nodes[m].DownByUs = false
+	}
+	s.Faults, s.Edits = 0, 0
+}
+
+// converge follows the suffix in which everything fair happens and nothing else: it has to end, and well. The trace
+// of what broke is in the words of the pass.
+func (w *World) converge(start *State, known suffixes, p *Pass) {
+	s := *start
+	if w.Incarnations > 1 && !s.Live.Cluster.Exists {
+		return
+	}
+	calm(w, &s, p)
+	var path []Key
+	for range longestSuffix {
+		before := s.pack()
+		if _, done := known[before]; done {
+			break
+		}
+		path = append(path, before)
+		w.round(&s, p)
+		if p.Broken != nil {
+			return
+		}
+		if s.pack() == before {
+			w.checkEnd(&s, p)
+			break
+		}
+		if len(path) == longestSuffix {
+			p.broke(Settles, "after %d rounds without faults it still changes", longestSuffix)
+		}
+	}
+	if p.Broken == nil {
+		for _, key := range path {
+			known[key] = struct{}{}
+		}
+	}
+}
+
+// round is one pass of the operator, and everything fair that can happen, once.
+func (w *World) round(s *State, p *Pass) {
+	p.say("\n     the operator")
+	w.operate(s, Cut{}, p)
+	w.settle(s)
+	for i := range environment {
+		step := &environment[i]
+		if !step.Fair {
+			continue
+		}
+		for m := range w.Size {
+			if step.Do(w, s, m, p) {
+				p.say("\n     %s", step.words(m))
+			}
+			w.settle(s)
+			if !step.Each {
+				break
+			}
+		}
+	}
+	s.Nodes = undisturbed(s.Nodes)
+}
+
+// undisturbed drops whose doing it was that members are down: a suffix is judged by its end.
+func undisturbed(nodes [MaxMembers]Node) [MaxMembers]Node {
+	for m := range nodes {
+		nodes[m].DownByUs = false
+	}
+	return nodes
+}
+
+// words names a step.
+func (step *Step) words(m int) string {
+	if step.Each {
+		return step.Name + " " + memberName(m)
+	}
+	return step.Name
+}

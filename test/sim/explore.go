@@ -1,0 +1,232 @@
+package sim
+
+import (
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"time"
+)
+
+// kind groups steps by what they use up.
+type kind uint8
+
+const (
+	byEnvironment kind = iota
+	byOperator
+	byFault
+	byUser
+	byUserFree
+)
+
+// choice is one row of everything that can happen.
+type choice struct {
+	Step
+	kind kind
+}
+
+// most is the number of writes of a pass that it can be cut off after.
+const most = 2*MaxMembers + 1
+
+// choices is everything that can happen, in the order in which it is tried.
+func choices() []choice {
+	var all []choice
+	add := func(k kind, steps ...Step) {
+		for _, step := range steps {
+			all = append(all, choice{step, k})
+		}
+	}
+	pass := func(cut Cut) func(*World, *State, int, *Pass) bool {
+		return func(w *World, s *State, _ int, p *Pass) bool { return w.operate(s, cut, p) }
+	}
+	add(byOperator, Step{Name: "the operator", Do: pass(Cut{})})
+	add(byEnvironment, environment...)
+	add(byUser, edits...)
+	add(byUserFree, free...)
+	add(byFault, faults...)
+	add(byFault, Step{Name: "the operator, while kubelets have not reported ready yet", Do: pass(Cut{Unready: true})})
+	add(byFault, Step{Name: "the operator, slow", Do: pass(Cut{Late: true})})
+	for n := range most {
+		add(byFault, Step{Name: fmt.Sprintf("the operator, ended after %d writes", n), Do: pass(Cut{Early: true, After: n})})
+	}
+	return all
+}
+
+// origin says how a state was reached first.
+type origin struct {
+	parent int32
+	choice uint8
+	member uint8
+}
+
+// Result is what an exploration found.
+type Result struct {
+	States      int
+	Transitions int
+	Depth       int
+	// Complete is whether every state within the budgets was visited.
+	Complete bool
+	Took     time.Duration
+	// Suffixes is the number of states whose fault-free suffix was followed.
+	Suffixes int
+	// Found is the shortest trace to each promise that was broken.
+	Found map[Promise]string
+	Order []Promise
+}
+
+// Explorer visits the states of a world, breadth-first.
+type Explorer struct {
+	*World
+	// Limit is the number of states after which it stops.
+	Limit int
+	// Until stops it when this promise was broken.
+	Until Promise
+
+	choices []choice
+	keys    []Key
+	from    []origin
+	index   map[uint64]int32
+	seed    maphash.Seed
+	known   suffixes
+	result  Result
+	ended   bool
+	// next and pass are what try works on; they are kept to save the garbage collector work.
+	next State
+	pass Pass
+}
+
+// initial is the state in which a run starts.
+func (w *World) initial() State {
+	var s State
+	s.Live.Cluster.Exists = true
+	if w.Formed {
+		var p Pass
+		for range longestSuffix {
+			w.round(&s, &p)
+		}
+	}
+	s.Faults, s.Edits = uint8(w.Faults), uint8(w.Edits)
+	return s
+}
+
+// Explore visits all states, or as many as the limit allows.
+func (e *Explorer) Explore() Result {
+	started := time.Now()
+	e.choices, e.seed = choices(), maphash.MakeSeed()
+	e.index, e.known = map[uint64]int32{}, suffixes{}
+	e.result.Found = map[Promise]string{}
+	first := e.initial()
+	e.visit(first.pack(), origin{parent: -1})
+	level := 1
+	for at := 0; at < len(e.keys) && !e.ended; at++ {
+		if at == level {
+			e.result.Depth, level = e.result.Depth+1, len(e.keys)
+		}
+		e.expand(int32(at))
+	}
+	e.result.Complete = !e.ended
+	e.result.States, e.result.Suffixes, e.result.Took = len(e.keys), len(e.known), time.Since(started)
+	return e.result
+}
+
+// visit remembers a state if it is new. Two states with one hash are told apart.
+func (e *Explorer) visit(key Key, from origin) bool {
+	hash := maphash.Comparable(e.seed, key)
+	for {
+		at, taken := e.index[hash]
+		if !taken {
+			break
+		}
+		if e.keys[at] == key {
+			return false
+		}
+		hash++
+	}
+	e.index[hash] = int32(len(e.keys))
+	e.keys, e.from = append(e.keys, key), append(e.from, from)
+	return true
+}
+
+// expand takes every step that is possible in a state.
+func (e *Explorer) expand(at int32) {
+	state := e.keys[at].unpack()
+	var end Pass
+	if e.converge(&state, e.known, &end); end.Broken != nil {
+		e.found(at, nil, 0, end.Broken)
+	}
+	for i := range e.choices {
+		c := &e.choices[i]
+		if c.kind == byFault && state.Faults == 0 || c.kind == byUser && state.Edits == 0 {
+			continue
+		}
+		for m := range e.Size {
+			e.try(at, &state, i, m)
+			if !c.Each {
+				break
+			}
+		}
+	}
+}
+
+// try takes one step.
+func (e *Explorer) try(at int32, state *State, i, m int) {
+	c, next, p := &e.choices[i], &e.next, &e.pass
+	*next, *p = *state, Pass{}
+	if !c.Do(e.World, next, m, p) {
+		return
+	}
+	e.result.Transitions++
+	switch c.kind {
+	case byFault:
+		next.Faults--
+	case byUser:
+		next.Edits--
+	case byEnvironment, byOperator, byUserFree:
+	}
+	e.settle(next)
+	if p.Broken != nil {
+		e.found(at, c, m, p.Broken)
+		return
+	}
+	if e.visit(next.pack(), origin{parent: at, choice: uint8(i), member: uint8(m)}) && len(e.keys) >= e.Limit {
+		e.ended = true
+	}
+}
+
+// found keeps the first, and so the shortest, trace to a promise that was broken.
+func (e *Explorer) found(at int32, last *choice, m int, broken *Broken) {
+	if _, before := e.result.Found[broken.Promise]; before {
+		return
+	}
+	e.result.Found[broken.Promise] = e.trace(at, last, m, broken)
+	e.result.Order = append(e.result.Order, broken.Promise)
+	e.ended = e.ended || broken.Promise == e.Until
+}
+
+// trace tells how a state was reached, and what happened then.
+func (e *Explorer) trace(at int32, last *choice, m int, broken *Broken) string {
+	var path []origin
+	for ; e.from[at].parent >= 0; at = e.from[at].parent {
+		path = append(path, e.from[at])
+	}
+	var words strings.Builder
+	fmt.Fprintf(&words, "broken: %s: %s\n", broken.Promise, broken.Why)
+	state := e.initial()
+	number := 0
+	tell := func(c *choice, m int) {
+		number++
+		fmt.Fprintf(&words, "%3d. %s", number, c.words(m))
+		c.Do(e.World, &state, m, &Pass{Words: &words})
+		e.settle(&state)
+		words.WriteString("\n")
+	}
+	for i := len(path) - 1; i >= 0; i-- {
+		tell(&e.choices[path[i].choice], int(path[i].member))
+	}
+	if last != nil {
+		tell(last, m)
+		return words.String()
+	}
+	words.WriteString("     then, without faults:")
+	e.converge(&state, suffixes{}, &Pass{Words: &words})
+	return words.String() + "\n"
+}
