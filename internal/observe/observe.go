@@ -111,7 +111,29 @@ func (o *Observer) holdings(ctx context.Context, c render.Cluster) (holdings, er
 	if err := o.Cache.List(ctx, &claims, ours...); err != nil {
 		return holdings{}, fmt.Errorf("listing the claims of %s/%s: %w", c.Namespace, c.Name, err)
 	}
-	return holdings{workloads: workloads.Items, pods: pods.Items, claims: claims.Items}, nil
+	// A label can be set by anyone. What counts as a member's has its name and, for pods, its owner too. Pods whose
+	// StatefulSet is gone count: they are in the way of the next one.
+	return holdings{
+		workloads: slices.DeleteFunc(workloads.Items, func(w appsv1.StatefulSet) bool { return !isMember(c, w.Name) }),
+		pods:      slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !isMemberPod(c, &p) }),
+		claims:    slices.DeleteFunc(claims.Items, func(p corev1.PersistentVolumeClaim) bool { return !isMemberClaim(c, &p) }),
+	}, nil
+}
+
+func isMember(c render.Cluster, name string) bool {
+	_, ours := c.Ordinal(name)
+	return ours
+}
+
+func isMemberPod(c render.Cluster, pod *corev1.Pod) bool {
+	owner := metav1.GetControllerOf(pod)
+	return owner != nil && owner.Kind == "StatefulSet" && isMember(c, owner.Name) && pod.Name == render.PodName(owner.Name)
+}
+
+func isMemberClaim(c render.Cluster, claim *corev1.PersistentVolumeClaim) bool {
+	member := claim.Labels[render.LabelMember]
+	named := claim.Name == render.ClaimName(render.DataVolume, member) || claim.Name == render.ClaimName(render.WALVolume, member)
+	return named && isMember(c, member)
 }
 
 // objects compares the supporting objects with what they should be.
@@ -204,17 +226,11 @@ func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings)
 	}
 	for i := range held.claims {
 		claim := &held.claims[i]
-		name := claim.Labels[render.LabelMember]
-		if _, ours := c.Ordinal(name); ours {
-			m := member(name)
-			m.Volumes = append(m.Volumes, o.volume(ctx, c, claim))
-		}
+		m := member(claim.Labels[render.LabelMember])
+		m.Volumes = append(m.Volumes, o.volume(ctx, c, claim))
 	}
 	for i := range held.workloads {
 		workload := &held.workloads[i]
-		if _, ours := c.Ordinal(workload.Name); !ours {
-			continue
-		}
 		observed, err := o.workload(c, workload)
 		if err != nil {
 			return nil, err
@@ -223,11 +239,7 @@ func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings)
 	}
 	for i := range held.pods {
 		pod := &held.pods[i]
-		// Pods whose StatefulSet is gone count too: they are in the way of the next one.
-		name, _ := strings.CutSuffix(pod.Name, "-0")
-		if _, ours := c.Ordinal(name); ours && isOwnedByStatefulSet(pod, name) {
-			member(name).Pod = observePod(pod)
-		}
+		member(memberOf(pod)).Pod = observePod(pod)
 	}
 	var members []core.Member
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
@@ -271,10 +283,8 @@ func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Wo
 	return w, nil
 }
 
-func isOwnedByStatefulSet(pod *corev1.Pod, name string) bool {
-	owner := metav1.GetControllerOf(pod)
-	return owner != nil && owner.Kind == "StatefulSet" && owner.Name == name
-}
+// memberOf is the member that a pod is of: its owner.
+func memberOf(pod *corev1.Pod) string { return metav1.GetControllerOf(pod).Name }
 
 // endpoints are the members that run, as the operator reaches them: by IP address, since the names of pods that have
 // just started do not resolve yet. A member that is stopping is left alone: etcd waits for open streams, ours too, for
@@ -286,9 +296,8 @@ func endpoints(pods []corev1.Pod) []etcd.Endpoint {
 		if pod.Status.PodIP == "" || pod.DeletionTimestamp != nil || !observePod(pod).Running {
 			continue
 		}
-		name, _ := strings.CutSuffix(pod.Name, "-0")
 		reachable = append(reachable, etcd.Endpoint{
-			Member:  name,
+			Member:  memberOf(pod),
 			Address: "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(render.ClientPort)),
 		})
 	}

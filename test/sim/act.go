@@ -57,6 +57,10 @@ func (w *World) apply(s *State, seen Cluster, a core.ApplyMember) bool {
 // seal remembers that a member with data was sealed, when that has taken effect.
 func (s *State) seal(m int) {
 	member := &s.Live.Members[m]
+	cluster := &s.Live.Cluster
+	if !cluster.Exists || cluster.Incarnation != member.Workload.Known.Token {
+		return
+	}
 	if member.Workload.Known.Sealed && member.Claim.Data != 0 {
 		s.Nodes[m].Ran = member.Claim.Data
 	}

@@ -98,11 +98,18 @@ type Explorer struct {
 func (w *World) initial() State {
 	var s State
 	s.Live.Cluster.Exists = true
-	if w.Formed {
-		var p Pass
+	var p Pass
+	for range longestSuffix {
+		if w.Formed || w.Remade {
+			w.round(&s, &p)
+		}
+	}
+	if w.Remade {
+		deleteCluster(w, &s, 0, &p)
 		for range longestSuffix {
 			w.round(&s, &p)
 		}
+		makeAgain(w, &s, 0, &p)
 	}
 	s.Faults, s.Edits = uint8(w.Faults), uint8(w.Edits)
 	return s

@@ -170,7 +170,9 @@ type World struct {
 	Faults       int
 	Edits        int
 	// Formed runs start with a cluster that serves and is recorded, the others with a new EtcdCluster.
-	Formed   bool
+	Formed bool
+	// Remade runs start formed, but the EtcdCluster was deleted since and has just been made again.
+	Remade   bool
 	Operator *Operator
 }
 
@@ -203,6 +205,17 @@ func (w *World) staying(s *State, without int) int {
 	n := 0
 	for m := range w.Size {
 		if m != without && s.serves(m) && !s.Nodes[m].Behind && !s.Live.Members[m].Pod.Deleting {
+			n++
+		}
+	}
+	return n
+}
+
+// running counts the members that serve and are not on their way out, without one.
+func (w *World) running(s *State, without int) int {
+	n := 0
+	for m := range w.Size {
+		if m != without && s.serves(m) && !s.Live.Members[m].Pod.Deleting {
 			n++
 		}
 	}

@@ -19,7 +19,10 @@ func (w *World) visible(s *State) Kube {
 	seen := s.Live
 	for m := range w.Size {
 		member := &seen.Members[m]
-		member.Claim.Data, member.Claim.Storage = 0, 0
+		member.Claim.Data = 0
+		if !w.ClassMissing {
+			member.Claim.Storage = 0
+		}
 		member.Workload.Known = Template{}
 		member.Pod.Template = Template{Hash: member.Pod.Template.Hash}
 		member.Pod.Orphan = false
@@ -160,6 +163,9 @@ func (w *World) observeMember(v *State, m int) core.Member {
 			Name: "data", UID: uid("claim", m, same&SameClaim != 0), Deleting: claim.Deleting, Bound: claim.Bound,
 			OwnerUID: fmt.Sprint("u", claim.Owner), ClusterID: clusterID(claim.Marked), Kept: true, KeptWanted: true,
 		}}
+		if w.ClassMissing && claim.Storage == 0 && !claim.Bound && !claim.Deleting {
+			o.Volumes[0].Problem = core.Problem{Reason: core.ReasonStorageClassMissing, Message: "no such class"}
+		}
 	}
 	return o
 }

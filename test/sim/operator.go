@@ -30,7 +30,7 @@ type verdict struct {
 	id, founders uint8
 	// available and degraded are the conditions of the report.
 	available, degraded core.Condition
-	broken       *Broken
+	broken              *Broken
 }
 
 // decide is core.Decide of a state, with a memory.

@@ -14,6 +14,8 @@ type Promise string
 const (
 	// KeepsQuorum: a restart leaves a quorum of members that serve and are caught up, if there was a quorum before.
 	KeepsQuorum Promise = "keeps quorum"
+	// KeepsQuorumLate: a restart that was decided about earlier leaves a quorum of members that serve.
+	KeepsQuorumLate Promise = "a late restart keeps quorum"
 	// LetsElect: a restart leaves enough processes for an election that is under way.
 	LetsElect Promise = "lets members elect"
 	// OneAtATime: no member is taken down while another is still down by our doing.
@@ -36,6 +38,10 @@ const (
 	Settles Promise = "settles"
 	// Delivers: that state is as the spec asks, as far as the data is there.
 	Delivers Promise = "delivers what the spec asks"
+	// Revives: a member whose StatefulSet was deleted gets it again.
+	Revives Promise = "a deleted StatefulSet comes back"
+	// Follows: a claim that never had a volume follows the spec.
+	Follows Promise = "an unbound claim follows the spec"
 	// Contained: a spec that never runs takes down one member at most.
 	Contained Promise = "a spec that never runs is contained"
 	// TellsTruth: the status at the end says what is the case.
@@ -77,6 +83,12 @@ func (w *World) checkRestart(s *State, m int, p *Pass) {
 		return
 	}
 	staying, need := w.staying(s, m), quorum(w.Size)
+	if p.late {
+		if after := w.running(s, m); s.Leader != 0 && after < need {
+			p.broke(KeepsQuorumLate, "without %s only %d members serve, of %d needed", memberName(m), after, need)
+		}
+		return
+	}
 	if s.Leader != 0 && staying < need {
 		p.broke(KeepsQuorum, "without %s only %d members serve and are caught up, of %d needed", memberName(m), staying, need)
 	}
@@ -88,7 +100,7 @@ func (w *World) checkRestart(s *State, m int, p *Pass) {
 			p.broke(OneAtATime, "%s serves, and %s is still down by our doing", memberName(m), memberName(other))
 		}
 	}
-	if s.Leader == uint8(m+1) && !s.Nodes[m].Unreachable && !p.late {
+	if s.Leader == uint8(m+1) && !s.Nodes[m].Unreachable {
 		p.broke(LeaderLast, "%s leads", memberName(m))
 	}
 }
@@ -150,13 +162,13 @@ func (w *World) checkEnd(s *State, p *Pass) {
 	if cluster.Deleting {
 		p.broke(Settles, "the deletion never ends")
 	}
-	w.checkReport(s, v, p)
-	if cluster.Paused {
-		return
+	if !cluster.Paused {
+		w.checkRevived(s, v, p)
 	}
-	if cluster.Hash != Bad {
+	if !cluster.Paused && cluster.Hash != Bad {
 		w.checkDelivered(s, v, p)
 	}
+	w.checkReport(s, v, p)
 }
 
 func conditionOf(r core.Report, kind string) core.Condition {
@@ -181,7 +193,8 @@ func (w *World) checkReport(s *State, v *verdict, p *Pass) {
 
 // checkContained checks that a member is not moved to a template with which another one does not run.
 func (w *World) checkContained(s *State, m int, p *Pass) {
-	if s.Formed == 0 || s.Live.Members[m].Workload.Known.Hash != Bad || s.Live.Members[m].Pod.Template.Hash == Bad {
+	member := &s.Live.Members[m]
+	if s.Formed == 0 || member.Claim.Data != s.Formed || member.Workload.Known.Hash != Bad || member.Pod.Template.Hash == Bad {
 		return
 	}
 	for other := range w.Size {
@@ -192,16 +205,31 @@ func (w *World) checkContained(s *State, m int, p *Pass) {
 	}
 }
 
+// checkRevived checks that every member has a StatefulSet.
+func (w *World) checkRevived(s *State, v *verdict, p *Pass) {
+	for m := range w.Size {
+		if !s.Live.Members[m].Workload.Exists && s.Live.Cluster.RecordedFounders&(1<<m) != 0 && !w.blockedByVolumes(s, v) {
+			p.broke(Revives, "the StatefulSet of %s is never made again", memberName(m))
+		}
+	}
+}
+
 // checkDelivered checks that every member with data runs what the spec asks.
 func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 	cluster := &s.Live.Cluster
+	for m := range w.Size {
+		member := &s.Live.Members[m]
+		if member.Claim.Exists && !member.Claim.Bound && member.Claim.Storage != cluster.Storage && !w.blockedByVolumes(s, v) {
+			p.broke(Follows, "the claim of %s waits for a volume that the spec does not ask for", memberName(m))
+		}
+	}
 	if s.Formed == 0 {
-		if !w.excused(s) {
+		if !w.excused(s, v) {
 			p.broke(Delivers, "the cluster was never formed: %s", v.degraded.Message)
 		}
 		return
 	}
-	if w.withData(s) < quorum(w.Size) || w.blockedByVolumes(s) {
+	if w.withData(s) < quorum(w.Size) || w.blockedByVolumes(s, v) {
 		return
 	}
 	if cluster.RecordedID != s.Formed {
@@ -220,16 +248,22 @@ func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 		if whole && (member.Workload.Want.Hash != cluster.Hash || member.Pod.Template.Hash != cluster.Hash) {
 			p.broke(Delivers, "%s does not run what the spec asks", memberName(m))
 		}
-		if member.Claim.Marked != s.Formed || !member.Workload.Want.Sealed || member.Claim.Owner != cluster.Incarnation {
-			p.broke(Delivers, "%s is not marked and sealed", memberName(m))
+		if member.Claim.Marked != s.Formed || member.Claim.Owner != cluster.Incarnation {
+			p.broke(Delivers, "%s is not marked", memberName(m))
+		}
+		if member.Workload.Want.Hash == cluster.Hash && !member.Workload.Want.Sealed {
+			p.broke(Delivers, "%s is not sealed", memberName(m))
 		}
 	}
 }
 
 // blockedByVolumes is whether volumes of an earlier object of the same name, that do not say whose data they hold,
-// are in the way. A person has to decide.
-func (w *World) blockedByVolumes(s *State) bool {
+// are in the way, and reported. A person has to decide.
+func (w *World) blockedByVolumes(s *State, v *verdict) bool {
 	blocked := false
+	if v.degraded.Reason != core.ReasonDataVolumesExist {
+		return false
+	}
 	for m := range w.Size {
 		claim := &s.Live.Members[m].Claim
 		if claim.Marked != 0 {
@@ -241,7 +275,7 @@ func (w *World) blockedByVolumes(s *State) bool {
 }
 
 // excused is whether there is a reason why no cluster has formed.
-func (w *World) excused(s *State) bool {
+func (w *World) excused(s *State, v *verdict) bool {
 	var refused uint8
 	for m := range w.Size {
 		member := &s.Live.Members[m]
@@ -249,5 +283,5 @@ func (w *World) excused(s *State) bool {
 			refused |= 1 << m
 		}
 	}
-	return w.blockedByVolumes(s) || bits.OnesCount8(refused) > 0 || w.ClassMissing && s.Live.Cluster.Storage == 0
+	return w.blockedByVolumes(s, v) || bits.OnesCount8(refused) > 0 || w.ClassMissing && s.Live.Cluster.Storage == 0
 }

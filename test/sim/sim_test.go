@@ -28,6 +28,7 @@ var runs = []struct {
 	{"3-created", World{Size: 3, Faults: 2, Edits: 2, Incarnations: 2}, 300_000},
 	{"3-class-missing", World{Size: 3, Faults: 1, Edits: 1, Incarnations: 1, ClassMissing: true}, 100_000},
 	{"3-formed", World{Size: 3, Faults: 2, Edits: 2, Incarnations: 2, Formed: true}, 300_000},
+	{"3-remade", World{Size: 3, Faults: 2, Edits: 1, Incarnations: 3, Remade: true}, 300_000},
 	{"3-formed-one-fault", World{Size: 3, Faults: 1, Edits: 1, Incarnations: 1, Formed: true}, 150_000},
 	{"5-created", World{Size: 5, Faults: 1, Edits: 1, Incarnations: 1}, 100_000},
 	{"5-formed", World{Size: 5, Faults: 2, Edits: 2, Incarnations: 1, Formed: true}, 200_000},

@@ -11,11 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -88,7 +88,7 @@ func (s *scene) operateWith(options operatorOptions) *operator {
 }
 
 // log writes an operator's log beside those of the scene's pods.
-func (s *scene) log(agent string) ctrl.Logger {
+func (s *scene) log(agent string) logr.Logger {
 	folder := filepath.Join(env.Logs(), s.namespace)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		s.Fatal(err)
@@ -102,5 +102,3 @@ func (s *scene) log(agent string) ctrl.Logger {
 		_, _ = fmt.Fprintln(file, time.Now().Format("15:04:05.000"), prefix, arguments)
 	}, funcr.Options{Verbosity: 1})
 }
-
-var _ client.NewClientFunc = (&writes{}).newClient

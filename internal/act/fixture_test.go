@@ -1,0 +1,180 @@
+package act_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/act"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// server is an API server that keeps a list of what was written to it.
+type server struct {
+	client.Client
+	mu     sync.Mutex
+	writes []string
+	// preconditions are those of the deletions, by kind and name.
+	preconditions map[string]client.Preconditions
+	// fail is asked before each write, and before each read.
+	fail func(verb string, object client.Object) error
+	// before is called before each write; the world may change there.
+	before func(verb string, object client.Object)
+}
+
+func newServer(t *testing.T, objects ...client.Object) *server {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &server{preconditions: map[string]client.Preconditions{}}
+	s.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+			if s.fail != nil {
+				if err := s.fail("get", object); err != nil {
+					return err
+				}
+			}
+			return c.Get(ctx, key, object, options...)
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+			if err := s.note("apply", object.(client.Object)); err != nil {
+				return err
+			}
+			return c.Apply(ctx, object, options...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+			if err := s.note("patch", object); err != nil {
+				return err
+			}
+			return c.Patch(ctx, object, patch, options...)
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+			all := client.DeleteOptions{}
+			all.ApplyOptions(options)
+			if all.Preconditions != nil {
+				s.mu.Lock()
+				s.preconditions[object.GetName()] = client.Preconditions{UID: all.Preconditions.UID, ResourceVersion: all.Preconditions.ResourceVersion}
+				s.mu.Unlock()
+			}
+			if err := s.note("delete", object); err != nil {
+				return err
+			}
+			return c.Delete(ctx, object, options...)
+		},
+	}).Build()
+	return s
+}
+
+func (s *server) note(verb string, object client.Object) error {
+	if s.before != nil {
+		s.before(verb, object)
+	}
+	if s.fail != nil {
+		if err := s.fail(verb, object); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes = append(s.writes, verb+" "+object.GetName())
+	return nil
+}
+
+// leaders is an etcd that only moves leaders.
+type leaders struct {
+	moved []string
+	err   error
+}
+
+func (l *leaders) MoveLeader(_ context.Context, address, to string) error {
+	l.moved = append(l.moved, address+" to "+to)
+	return l.err
+}
+
+func observed() observe.Observed {
+	cluster := &v1alpha1.EtcdCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "demo", UID: "uid-1"}}
+	cluster.Spec = v1alpha1.EtcdClusterSpec{
+		Size: new(int32(3)), Version: "3.6.16", Repository: "etcd",
+		Storage: v1alpha1.StorageSpec{Medium: v1alpha1.StorageMediumDisk, Size: new(resource.MustParse("1Gi"))},
+	}
+	return observe.Observed{
+		Render:    render.Cluster{EtcdCluster: cluster, Domain: "cluster.local", Voters: 3},
+		Endpoints: []etcd.Endpoint{{Member: "demo-0", Address: "http://10.0.0.1:2379"}},
+	}
+}
+
+// do carries out actions, and tells how each of them ended.
+func (s *server) do(l act.Etcd, actions ...core.Action) (ended []string, err error) {
+	actor := act.Actor{Client: s, Live: s, Etcd: l}
+	err = actor.Do(context.Background(), observed(), actions, func(action core.Action, err error) {
+		outcome := "done"
+		if err != nil {
+			outcome = "failed"
+		}
+		ended = append(ended, action.Step()+" "+outcome)
+	})
+	return ended, err
+}
+
+func isStale(err error) bool {
+	var stale *act.StaleError
+	return errors.As(err, &stale)
+}
+
+// pod is the pod of a member; it runs.
+func pod(member string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "default", Name: render.PodName(member), UID: types.UID("pod-of-" + member), Labels: observed().Render.MemberLabels(member),
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: member, UID: "w", Controller: new(true)}},
+	}}
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: render.ContainerName, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+	return p
+}
+
+func down(p *corev1.Pod) *corev1.Pod {
+	p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{}}
+	return p
+}
+
+func claim(name string) *corev1.PersistentVolumeClaim {
+	return &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-of-" + name)},
+		Status:     corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending},
+	}
+}
+
+func volume(name string) core.Volume {
+	return core.Volume{Name: name, UID: "uid-of-" + name, KeptWanted: true}
+}
+
+// exists is whether an object is still there.
+func (s *server) exists(t *testing.T, object client.Object) bool {
+	t.Helper()
+	err := s.Get(context.Background(), client.ObjectKeyFromObject(object), object)
+	if client.IgnoreNotFound(err) != nil {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+var errBroken = fmt.Errorf("the server is on fire")
