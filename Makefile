@@ -62,7 +62,7 @@ bench-create: ## Time the creation of a cluster against the floor, a hand-writte
 ##@ Develop
 
 .PHONY: generate
-generate: ## Generate deepcopies, apply configurations, definitions, the chart's copies and the references.
+generate: ## Generate deepcopies, definitions, the chart's copies and the references.
 	@hack/generate.sh
 
 .PHONY: verify-generated

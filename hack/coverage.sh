@@ -18,7 +18,7 @@ for kind in unit integration; do
 done
 
 go tool covdata textfmt -i="$data/unit,$data/integration" -o "$data/all.out"
-grep -Ev '/(zz_generated[^/]*\.go|applyconfiguration/.*|cmd/[^/]+/main\.go):' "$data/all.out" >"$profile"
+grep -Ev '/(zz_generated[^/]*\.go|cmd/[^/]+/main\.go):' "$data/all.out" >"$profile"
 
 # A line of the profile is: file.go:from,to statements count
 figures=$(awk '

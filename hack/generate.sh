@@ -11,7 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 generate() {
   hack/build.sh tools/codegen tools/chart-docs
-  controller-gen object crd applyconfiguration paths=./api/v1alpha1 output:crd:artifacts:config=config/crd/bases
+  controller-gen object crd paths=./api/v1alpha1 output:crd:artifacts:config=config/crd/bases
   hack/chart-crds.sh
   mkdir -p docs/reference
   crd-ref-docs --source-path=api --config=hack/crd-ref-docs.yaml --renderer=markdown \
@@ -21,7 +21,7 @@ generate() {
 
 generated() {
   {
-    find api -name 'zz_generated*' -o -path '*/applyconfiguration/*' -type f
+    find api -name "zz_generated*" -type f
     find config/crd charts/etcd-operator/templates/crds docs/reference/api.md charts/etcd-operator/README.md -type f
   } | sort | xargs sha256sum
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -142,8 +143,7 @@ func (a *Actor) apply(ctx context.Context, c render.Cluster, object client.Objec
 	if err != nil {
 		return err
 	}
-	live := &metav1.PartialObjectMetadata{}
-	live.SetGroupVersionKind(applied.GroupVersionKind())
+	live := object.DeepCopyObject().(client.Object)
 	switch err := a.Live.Get(ctx, client.ObjectKeyFromObject(object), live); {
 	case apierrors.IsNotFound(err):
 	case err != nil:
@@ -155,6 +155,12 @@ func (a *Actor) apply(ctx context.Context, c render.Cluster, object client.Objec
 		return &NameTakenError{Kind: applied.GetKind(), Namespace: applied.GetNamespace(), Name: applied.GetName()}
 	case live.GetDeletionTimestamp() != nil:
 		return &StaleError{What: describe(applied) + " is being deleted"}
+	default:
+		if workload, ok := live.(*appsv1.StatefulSet); ok {
+			if err := render.KeepStorage(applied, workload); err != nil {
+				return err
+			}
+		}
 	}
 	if err := a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner(render.FieldManager), client.ForceOwnership); err != nil {
 		return fmt.Errorf("applying %s: %w", describe(applied), err)

@@ -186,6 +186,8 @@ func (v *view) lookAgain(p plan) time.Duration {
 	switch {
 	case p.frozen == PhaseDeleting || p.frozen == PhaseHibernated:
 		return 0
+	case p.frozen != "":
+		return lookAgainSettled
 	case !p.blocked.IsZero() && p.doing.IsZero():
 		return lookAgainBlocked
 	case len(p.actions) > 0 || !p.doing.IsZero():

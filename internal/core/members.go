@@ -18,7 +18,7 @@ func (v *view) applyMembers() []Action {
 		switch {
 		case m.Workload.State == Missing && m.remnants() == 0 && v.Cluster.Spec.Size > 0:
 			actions = append(actions, apply)
-		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash || m.Workload.StorageHash != v.Cluster.Spec.StorageHash:
+		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash:
 			// Applying would bring in what the rollout has not come to yet.
 		case m.Workload.State == Drifted, m.Workload.State == Current && m.Workload.Start != start:
 			actions = append(actions, apply)
@@ -31,6 +31,8 @@ func (v *view) applyMembers() []Action {
 // found the cluster: initial-cluster-state belongs to the phase of the cluster, not to a member.
 func (v *view) startOf(m *memberView) (start Start, known bool) {
 	switch {
+	case m.Workload.Exists() && m.Workload.Start == StartSealed:
+		return StartSealed, true
 	case m.marked(), m.listed != nil && m.listed.Started:
 		return StartSealed, true
 	case v.clusterID == "", m.listed != nil && !m.listed.Started:
@@ -93,7 +95,7 @@ func (v *view) retryRefused() []Action {
 	var actions []Action
 	for _, m := range v.members {
 		start, known := v.startOf(m)
-		upToDate := m.Workload.MemberHash == v.Cluster.Spec.MemberHash && m.Workload.StorageHash == v.Cluster.Spec.StorageHash
+		upToDate := m.Workload.MemberHash == v.Cluster.Spec.MemberHash
 		if known && upToDate && m.Workload.State == Current && m.Workload.Start == start && !m.Workload.Problem.IsZero() && !m.Pod.Exists && m.Workload.Retry < bucket {
 			actions = append(actions, ApplyMember{Member: m.Name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: bucket})
 		}
@@ -108,8 +110,8 @@ func (v *view) recreate(m *memberView) (Action, Problem) {
 	for _, volume := range m.Volumes {
 		unbound = unbound && !volume.Bound
 	}
-	if !unbound || m.Pod.Running || m.marked() || m.listed != nil && m.listed.Started {
-		return nil, Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage differs from what member %s has: this release does not change the volumes of a running member; set spec.storage back", m.Name)}
+	if !unbound || len(m.Volumes) == 0 || m.Pod.Running || m.marked() || m.listed != nil && m.listed.Started {
+		return nil, Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage asks for other volumes than member %s has: this release does not change the volumes of a member that has run; everything else of the spec is applied", m.Name)}
 	}
 	return RecreateMember{Member: m.Name, WorkloadUID: m.Workload.UID, Volumes: m.Volumes},
 		Problem{ReasonRecreating, fmt.Sprintf("member %s is made again: its claims have no volume yet and spec.storage has changed", m.Name)}

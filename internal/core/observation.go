@@ -50,7 +50,9 @@ type Spec struct {
 	MemberHash string
 	// StorageHash stands for everything that the user asked of a member's volumes.
 	StorageHash string
-	Paused      bool
+	// InMemory is whether members lose their data with their pod.
+	InMemory bool
+	Paused   bool
 	// Endpoints and Selector are reported as they are.
 	Endpoints []string
 	Selector  string

@@ -26,7 +26,6 @@ const (
 	ReasonMemberUnhealthy Reason = "MemberUnhealthy"
 	ReasonLeaderChanged   Reason = "LeaderChanged"
 	ReasonMemberHealthy   Reason = "MemberHealthy"
-	ReasonMemberRestarted Reason = "MemberRestarted"
 )
 
 // Reasons of what is in the way.
@@ -47,6 +46,7 @@ const (
 	ReasonVersionHopRefused    Reason = "VersionHopRefused"
 	ReasonSizeChangeRefused    Reason = "SizeChangeRefused"
 	ReasonStorageChangeRefused Reason = "StorageChangeRefused"
+	ReasonMemberVolatile       Reason = "MemberVolatile"
 	ReasonAlarmRaised          Reason = "AlarmRaised"
 	ReasonStepFailed           Reason = "StepFailed"
 )

@@ -23,7 +23,6 @@ func (v *view) change(p *plan) {
 				return
 			}
 			p.blocked = problem
-			continue
 		}
 		if m.outdated(v.Cluster.Spec.MemberHash) {
 			pending = append(pending, m)
@@ -64,10 +63,17 @@ func (v *view) runningVersions() []string {
 func (v *view) rollOut(p *plan, pending []*memberView) {
 	p.doing = Problem{ReasonRollingOut, fmt.Sprintf("%d of %d members are to be brought up to date", len(pending), len(v.members))}
 	for _, m := range pending {
+		if v.Cluster.Spec.InMemory && m.Pod.Running {
+			p.doing, p.blocked = Problem{}, volatile(m)
+			continue
+		}
 		if !m.healthy && v.mayRestart(m) {
 			v.bringUpToDate(p, m)
 			return
 		}
+	}
+	if !p.blocked.IsZero() && p.doing.IsZero() {
+		return
 	}
 	if waiting := v.waitsFor(); waiting != "" {
 		p.doing.Message += "; waiting: " + waiting
@@ -87,6 +93,11 @@ func (v *view) rollOut(p *plan, pending []*memberView) {
 	default:
 		v.bringUpToDate(p, next)
 	}
+}
+
+// volatile members would lose their data by a restart, and come back as nothing.
+func volatile(m *memberView) Problem {
+	return Problem{ReasonMemberVolatile, fmt.Sprintf("member %s keeps its data in memory and would lose it by a restart: this release does not change running members of spec.storage.medium Memory; make a new cluster", m.Name)}
 }
 
 // mayRestart is the one guard of every restart: the others serve on without the member; or it is not running at all;

@@ -6,9 +6,13 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// firstSafe35 is the first 3.5 from which 3.6 may be reached: earlier ones can bring members that were removed back
-// to life, since 3.6 takes the membership from the v3 store (https://etcd.io/blog/2025/zombie_members_upgrade/).
-var firstSafe35 = semver.MustParse("3.5.26")
+// upgradeFloors are, by minor, the first versions from which the next minor may be reached. Earlier 3.5 can bring
+// removed members back to life, since 3.6 takes the membership from the v3 store
+// (https://etcd.io/blog/2025/zombie_members_upgrade/); for 3.6 the floor is that of the upgrade guide to 3.7.
+var upgradeFloors = map[uint64]*semver.Version{
+	5: semver.MustParse("3.5.26"),
+	6: semver.MustParse("3.6.11"),
+}
 
 // versionHop says why the wanted version cannot be reached from the versions that run, or nothing if it can.
 //
@@ -41,8 +45,9 @@ func versionHop(want string, running []string) Problem {
 		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but a member runs %s: etcd moves by one minor at a time; go to %d.%d first", want, lowest, lowest.Major(), lowest.Minor()+1)}
 	case target.Minor() < lowest.Minor():
 		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but every member runs %d.%d or later: going back a minor needs etcd's downgrade, which this release does not do", want, lowest.Major(), lowest.Minor())}
-	case lowest.Minor() == 5 && target.Minor() == 6 && lowest.LessThan(firstSafe35):
-		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but a member runs %s: removed members could come back to life in 3.6; go to %s or a later 3.5 first", want, lowest, firstSafe35)}
+	}
+	if floor := upgradeFloors[lowest.Minor()]; floor != nil && target.Minor() > lowest.Minor() && lowest.LessThan(floor) {
+		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but a member runs %s, from which it cannot safely be reached; go to %s or a later %d.%d first", want, lowest, floor, floor.Major(), floor.Minor())}
 	}
 	return Problem{}
 }

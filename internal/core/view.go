@@ -43,6 +43,10 @@ type memberView struct {
 func look(o Observation) *view {
 	v := &view{Observation: o, byName: map[string]*memberView{}, byID: map[string]*memberView{}}
 	v.clusterID = o.Cluster.Recorded.ClusterID
+	if v.clusterID != "" && o.Etcd.List.ClusterID != v.clusterID {
+		// The list of another cluster says nothing about this one.
+		v.Etcd.List = MemberList{}
+	}
 	if v.clusterID == "" {
 		v.clusterID = o.markedClusterID()
 	}
@@ -57,8 +61,8 @@ func look(o Observation) *view {
 	}
 	sort.SliceStable(v.members, func(i, j int) bool { return lessName(v.members[i].Name, v.members[j].Name) })
 	v.joinEtcd()
-	if v.clusterID == "" && o.Etcd.List.Known {
-		v.clusterID = o.Etcd.List.ClusterID
+	if v.clusterID == "" && v.Etcd.List.Known {
+		v.clusterID = v.Etcd.List.ClusterID
 	}
 	for _, m := range v.members {
 		v.judge(m)
@@ -175,7 +179,7 @@ func (v *view) absence(m *memberView) Problem {
 
 // sealedOff recognises a member that keeps failing because its volume is no longer the one that it was started on.
 func (v *view) sealedOff(m *memberView) Problem {
-	if m.Pod.Problem.Reason == ReasonCrashLooping && m.Workload.Start == StartSealed && len(m.Volumes) > 0 && !m.marked() {
+	if m.Pod.Problem.Reason == ReasonCrashLooping && m.Workload.Start == StartSealed && !m.marked() {
 		return Problem{ReasonVolumeLost, fmt.Sprintf("member %s does not start on an empty volume: it was part of the cluster, so its data is lost (%s)", m.Name, m.Pod.Problem.Message)}
 	}
 	return m.Pod.Problem

@@ -95,9 +95,10 @@ func (p *Pool) Observe(ctx context.Context, endpoints []Endpoint) core.Etcd {
 	}
 	wg.Wait()
 	observed := core.Etcd{Statuses: statuses}
+	most := commonClusterID(statuses)
 	for i, s := range statuses {
 		// Without a leader a linearizable read only waits for its timeout.
-		if !s.Answered || s.LeaderID == "" || s.Learner {
+		if !s.Answered || s.LeaderID == "" || s.Learner || s.ClusterID != most {
 			continue
 		}
 		if list, err := p.MemberList(ctx, endpoints[i].Address); err == nil {
@@ -106,6 +107,19 @@ func (p *Pool) Observe(ctx context.Context, endpoints []Endpoint) core.Etcd {
 		}
 	}
 	return observed
+}
+
+// commonClusterID is the cluster that most of the members belong to: a volume that was mixed up makes a member answer
+// for another one.
+func commonClusterID(statuses []core.Status) string {
+	count, most := map[string]int{}, ""
+	for _, s := range statuses {
+		count[s.ClusterID]++
+		if s.Answered && (most == "" || count[s.ClusterID] > count[most]) {
+			most = s.ClusterID
+		}
+	}
+	return most
 }
 
 func (p *Pool) status(ctx context.Context, endpoint Endpoint) core.Status {

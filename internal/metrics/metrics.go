@@ -2,6 +2,8 @@
 package metrics
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -46,19 +48,21 @@ func init() {
 
 // Report publishes what was reported of a cluster, and what has changed since the last report.
 func Report(namespace, cluster string, before, report core.Report) {
-	labels := prometheus.Labels{"namespace": namespace, "cluster": cluster}
-	members.DeletePartialMatch(labels)
-	dbSize.DeletePartialMatch(labels)
+	// Every combination is set each time, so that no scrape sees a gap.
+	count := map[[2]string]float64{}
 	for _, m := range report.Members {
-		role, health := m.Role, "unhealthy"
-		if role == "" {
-			role = "none"
-		}
-		if m.Healthy {
-			health = "healthy"
-		}
-		members.WithLabelValues(namespace, cluster, role, health).Inc()
+		count[[2]string{roleOf(m), healthOf(m)}]++
 		dbSize.WithLabelValues(namespace, cluster, m.Name).Set(float64(m.Figures.DBSize))
+	}
+	for _, role := range []string{core.RoleLeader, core.RoleVoter, core.RoleLearner, noRole} {
+		for _, health := range []string{"healthy", "unhealthy"} {
+			members.WithLabelValues(namespace, cluster, role, health).Set(count[[2]string{role, health}])
+		}
+	}
+	for _, m := range before.Members {
+		if !slices.ContainsFunc(report.Members, func(now core.MemberReport) bool { return now.Name == m.Name }) {
+			dbSize.DeleteLabelValues(namespace, cluster, m.Name)
+		}
 	}
 	for _, c := range report.Conditions {
 		for _, status := range []core.Truth{core.True, core.False, core.Unknown} {
@@ -73,6 +77,23 @@ func Report(namespace, cluster string, before, report core.Report) {
 	if before.Leader != "" && report.Leader != "" && before.Leader != report.Leader {
 		changes.Inc()
 	}
+}
+
+// noRole is the role of members that have never answered.
+const noRole = "none"
+
+func roleOf(m core.MemberReport) string {
+	if m.Role == "" {
+		return noRole
+	}
+	return m.Role
+}
+
+func healthOf(m core.MemberReport) string {
+	if m.Healthy {
+		return "healthy"
+	}
+	return "unhealthy"
 }
 
 // Step counts a step.

@@ -76,7 +76,8 @@ func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (
 		Generation: cluster.Generation, Deleting: !cluster.DeletionTimestamp.IsZero(), Recorded: recorded,
 		Spec: core.Spec{
 			Size: size, Version: cluster.Spec.Version, MemberHash: built.MemberHash(), StorageHash: built.StorageHash(),
-			Paused: cluster.Spec.Paused, Selector: labels.SelectorFromSet(built.Selector()).String(),
+			InMemory: cluster.Spec.Storage.Medium == v1alpha1.StorageMediumMemory,
+			Paused:   cluster.Spec.Paused, Selector: labels.SelectorFromSet(built.Selector()).String(),
 			Endpoints: built.Endpoints(recorded.BootstrapMembers),
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,7 +24,7 @@ func Applied(object client.Object) (*unstructured.Unstructured, error) {
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[AnnotationAppliedHash] = hash(content)
+	annotations[AnnotationAppliedHash] = hash(changeable(applied).Object)
 	applied.SetAnnotations(annotations)
 	return applied, nil
 }
@@ -59,10 +60,44 @@ func Holds(live client.Object, applied *unstructured.Unstructured) (bool, error)
 	if err != nil {
 		return false, fmt.Errorf("%T %s/%s cannot be written as JSON: %w", live, live.GetNamespace(), live.GetName(), err)
 	}
-	wanted := applied.DeepCopy().Object
+	wanted := changeable(applied).Object
 	delete(wanted, "apiVersion")
 	delete(wanted, "kind")
 	return contains(content, wanted), nil
+}
+
+// changeable leaves out what cannot be changed on a live object: a StatefulSet keeps the claim templates that it was
+// made with.
+func changeable(applied *unstructured.Unstructured) *unstructured.Unstructured {
+	compared := applied.DeepCopy()
+	if compared.GetKind() == "StatefulSet" {
+		unstructured.RemoveNestedField(compared.Object, "spec", "volumeClaimTemplates")
+		unstructured.RemoveNestedField(compared.Object, "metadata", "annotations", AnnotationStorageHash)
+	}
+	return compared
+}
+
+// KeepStorage makes an applied StatefulSet keep the claim templates of the live one: they are immutable, so that other
+// volumes need another StatefulSet.
+func KeepStorage(applied *unstructured.Unstructured, live *appsv1.StatefulSet) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{VolumeClaimTemplates: live.Spec.VolumeClaimTemplates}})
+	if err != nil {
+		return fmt.Errorf("the claim templates of StatefulSet %s/%s cannot be written as JSON: %w", live.Namespace, live.Name, err)
+	}
+	prune(content)
+	templates, found, err := unstructured.NestedSlice(content, "spec", "volumeClaimTemplates")
+	if err != nil {
+		return err
+	}
+	if found {
+		if err := unstructured.SetNestedSlice(applied.Object, templates, "spec", "volumeClaimTemplates"); err != nil {
+			return err
+		}
+	}
+	annotations := applied.GetAnnotations()
+	annotations[AnnotationStorageHash] = live.Annotations[AnnotationStorageHash]
+	applied.SetAnnotations(annotations)
+	return nil
 }
 
 // contains is whether live has everything that wanted has. Entries of lists that have a name are found by it, so that

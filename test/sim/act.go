@@ -23,7 +23,8 @@ func (w *World) act(s *State, seen Cluster, action core.Action, p *Pass) bool {
 	panic("the model does not know the action " + action.Step())
 }
 
-// apply makes or changes a StatefulSet. What it says comes from the spec that the operator saw.
+// apply makes or changes a StatefulSet. What it says comes from the spec that the operator saw, except for the claim
+// templates of one that exists: they are immutable.
 func (w *World) apply(s *State, seen Cluster, a core.ApplyMember) bool {
 	m := memberOf(a.Member)
 	workload := &s.Live.Members[m].Workload
@@ -40,8 +41,8 @@ func (w *World) apply(s *State, seen Cluster, a core.ApplyMember) bool {
 		*workload = Workload{Exists: true, Want: want, Known: want, Storage: seen.Storage, Founders: founders}
 		s.seal(m)
 		return true
-	case workload.Want.Token != seen.Incarnation, workload.Storage != seen.Storage:
-		// Another object's, or a change that the API server refuses: claim templates are immutable.
+	case workload.Want.Token != seen.Incarnation:
+		// It is another object's.
 		return false
 	}
 	if workload.Want != want {

@@ -15,7 +15,6 @@ type Step struct {
 var environment = []Step{
 	{Name: "the StatefulSet controller sees the newest template of", Each: true, Fair: true, Do: seeTemplate},
 	{Name: "the StatefulSet controller makes the pod of", Each: true, Fair: true, Do: makePod},
-	{Name: "the StatefulSet controller tries again by itself for", Each: true, Fair: true, Do: tryAgain},
 	{Name: "a volume is bound for", Each: true, Fair: true, Do: bind},
 	{Name: "the kubelet starts the etcd of", Each: true, Fair: true, Do: start},
 	{Name: "the kubelet has stopped the pod of", Each: true, Fair: true, Do: stopped},
@@ -42,7 +41,8 @@ func seeTemplate(_ *World, s *State, m int, _ *Pass) bool {
 	return true
 }
 
-// makePod makes the pod, and the claim if there is none: a claim that is there is used as it is.
+// makePod makes the pod, and the claim if there is none: a claim that is there is used as it is. Once refused, it does
+// not try again by itself: that can take 16 minutes.
 func makePod(_ *World, s *State, m int, _ *Pass) bool {
 	member := &s.Live.Members[m]
 	workload := &member.Workload
@@ -58,17 +58,6 @@ func makePod(_ *World, s *State, m int, _ *Pass) bool {
 	}
 	member.Pod = Pod{Exists: true, Template: workload.Known}
 	return true
-}
-
-// tryAgain is what the controller does some time, after up to 16 minutes. The model lets it happen only if the operator
-// cannot nudge it, since the StatefulSet is not as the spec asks, so that the nudges are seen to be needed.
-func tryAgain(_ *World, s *State, m int, _ *Pass) bool {
-	workload := &s.Live.Members[m].Workload
-	could := workload.Refused && workload.Storage != s.Live.Cluster.Storage
-	if could {
-		workload.Refused = false
-	}
-	return could && !s.Quota
 }
 
 func bind(w *World, s *State, m int, _ *Pass) bool {

@@ -186,8 +186,12 @@ func (w *World) checkReport(s *State, v *verdict, p *Pass) {
 	if (available.Status == core.True) != (s.Leader != 0) {
 		p.broke(TellsTruth, "Available is %s (%s), leader %d", available.Status, available.Message, s.Leader)
 	}
-	if whole := w.serving(s) == w.Size; s.Formed != 0 && !whole && !s.Live.Cluster.Paused && degraded.Status != core.True {
-		p.broke(TellsTruth, "%d of %d members serve, but nothing is Degraded", w.serving(s), w.Size)
+	for m := range w.Size {
+		member := &s.Live.Members[m]
+		ran := member.Claim.Marked != 0 || member.Workload.Exists && member.Workload.Want.Sealed
+		if ran && !s.serves(m) && degraded.Status != core.True {
+			p.broke(TellsTruth, "%s has run and does not serve, but nothing is Degraded", memberName(m))
+		}
 	}
 }
 
@@ -237,7 +241,7 @@ func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 	}
 	for m := range w.Size {
 		member := &s.Live.Members[m]
-		if member.Claim.Data != s.Formed || member.Workload.Storage != cluster.Storage {
+		if member.Claim.Data != s.Formed {
 			continue
 		}
 		if !s.serves(m) {

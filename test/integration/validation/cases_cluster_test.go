@@ -40,7 +40,8 @@ var clusterRefusals = []refusal{
 	{name: "version with an empty suffix", spec: `version: "3.6.16-"`, want: []string{"spec.version", `"3.6.16-"`}},
 	{name: "version that is not semantic", spec: `version: "3.6.16-rc.01"`, want: []string{"spec.version", `"3.6.16-rc.01"`}},
 	{name: "version with a second line", spec: `version: "3.6.16\n3.6.16"`, want: []string{"spec.version", "MAJOR.MINOR.PATCH"}},
-	{name: "version that corrupts", spec: "version: 3.5.2", want: []string{"spec.version", `"3.5.2"`, "can corrupt data", "later 3.5"}},
+	{name: "version that corrupts", spec: "version: 3.5.2", want: []string{"spec.version", `"3.5.2"`, "can corrupt data", "3.5.11 or later"}},
+	{name: "version without health endpoints", spec: "version: 3.5.10", want: []string{"spec.version", `"3.5.10"`, "/livez", "3.5.11 or later"}},
 	{name: "version that corrupts, prerelease", spec: "version: 3.5.0-rc.1", want: []string{"spec.version", "can corrupt data"}},
 	{name: "version over-long", spec: "version: 3.6.16-" + strings.Repeat("a", 64), want: []string{"spec.version", "may not be more than 64"}},
 

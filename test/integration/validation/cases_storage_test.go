@@ -50,7 +50,7 @@ var transitionRefusals = []refusal{
 	{name: "3.5 to 3.7", from: "version: 3.5.33", spec: "version: 3.7.3", want: []string{"spec.version", "from 3.5.33 to 3.7.3", "go to a 3.6 first (3.6.11 or later)", "then to 3.7.3"}},
 	{name: "3.7 to 3.5", from: "version: 3.7.3", spec: "version: 3.5.33", want: []string{"spec.version", "from 3.7.3 to 3.5.33", "go to a 3.6 first"}},
 	{name: "an old 3.5 to 3.6", from: "version: 3.5.25", spec: "version: 3.6.16", want: []string{"spec.version", "from 3.5.25 to 3.6.16", "go to 3.5.26 or later first"}},
-	{name: "an older 3.5 to 3.6", from: "version: 3.5.9", spec: "version: 3.6.16", want: []string{"from 3.5.9 to 3.6.16", "removed members back to life"}},
+	{name: "an older 3.5 to 3.6", from: "version: 3.5.19", spec: "version: 3.6.16", want: []string{"from 3.5.19 to 3.6.16", "removed members back to life"}},
 	{name: "3.6 to an old 3.5", from: "version: 3.6.16", spec: "version: 3.5.20", want: []string{"from 3.6.16 to 3.5.20", "only 3.5.26 or later is safe"}},
 	{name: "an old 3.6 to 3.7", from: "version: 3.6.10", spec: "version: 3.7.3", want: []string{"from 3.6.10 to 3.7.3", "go to 3.6.11 or later first"}},
 	{name: "3.7 to an old 3.6", from: "version: 3.7.3", spec: "version: 3.6.0", want: []string{"from 3.7.3 to 3.6.0", "3.6.11 or later"}},

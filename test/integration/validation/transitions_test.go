@@ -16,7 +16,7 @@ func TestTransitions(t *testing.T) {
 		{name: "scale by several", from: "size: 1", to: "size: 9"},
 		{name: "hibernate", from: "size: 3", to: "size: 0"},
 		{name: "a patch of the version", from: "version: 3.6.5", to: "version: 3.6.16"},
-		{name: "an old 3.5 to a newer one", from: "version: 3.5.9", to: "version: 3.5.33"},
+		{name: "an old 3.5 to a newer one", from: "version: 3.5.19", to: "version: 3.5.33"},
 		{name: "3.5 to 3.6", from: "version: 3.5.26", to: "version: 3.6.0"},
 		{name: "3.6 to 3.7", from: "version: 3.6.11", to: "version: 3.7.0"},
 		{name: "3.6 to a prerelease of 3.7", from: "version: 3.6.16", to: "version: 3.7.0-rc.1"},
