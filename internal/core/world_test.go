@@ -99,6 +99,8 @@ func (w *world) tellCluster(words []string) {
 			c.Spec.Paused = value != "false"
 		case "deleting":
 			c.Deleting = true
+		case "in-memory":
+			c.Spec.InMemory = true
 		case "recorded-id":
 			c.Recorded.ClusterID = value
 		default:

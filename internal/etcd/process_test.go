@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -60,14 +61,26 @@ func newCluster(t *testing.T, minor string, size int, extra ...string) *cluster 
 	return c
 }
 
+// nextPort counts up. It stays below the ports that the kernel gives to outgoing connections, or one of those could take
+// the port of a member that is down.
+var nextPort = func() *atomic.Int32 {
+	var port atomic.Int32
+	port.Store(int32(12_000 + os.Getpid()%1000*18))
+	return &port
+}()
+
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := int(nextPort.Add(1))
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = listener.Close()
+			return port
+		}
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // arguments are those that the operator renders, with real addresses.

@@ -50,6 +50,8 @@ func TestToleratesAdditions(t *testing.T) {
 		"a container": func(s *appsv1.StatefulSet) {
 			s.Spec.Template.Spec.Containers = append([]corev1.Container{{Name: "theirs"}}, s.Spec.Template.Spec.Containers...)
 		},
+		// They cannot be changed on a live StatefulSet: to apply it again would only be refused.
+		"other claim templates": func(s *appsv1.StatefulSet) { s.Spec.VolumeClaimTemplates = s.Spec.VolumeClaimTemplates[:1] },
 		"a volume": func(s *appsv1.StatefulSet) {
 			s.Spec.Template.Spec.Volumes = append(s.Spec.Template.Spec.Volumes, corev1.Volume{Name: "theirs"})
 		},
@@ -81,7 +83,6 @@ func TestNoticesDrift(t *testing.T) {
 		"a whole list":            func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Tolerations = nil },
 		"a probe":                 func(s *appsv1.StatefulSet) { etcdOf(s).LivenessProbe = nil },
 		"a container":             func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Containers = nil },
-		"a claim template":        func(s *appsv1.StatefulSet) { s.Spec.VolumeClaimTemplates = s.Spec.VolumeClaimTemplates[:1] },
 		"the owner":               func(s *appsv1.StatefulSet) { s.OwnerReferences[0].UID = "other" },
 		"the hash":                func(s *appsv1.StatefulSet) { s.Annotations[render.AnnotationAppliedHash] = "other" },
 		"all annotations":         func(s *appsv1.StatefulSet) { s.Annotations = nil },
@@ -160,6 +161,33 @@ func holds(t *testing.T, live client.Object, applied *unstructured.Unstructured,
 	}
 }
 
+// TestKeepStorage: what is applied to a live StatefulSet has the claim templates that it was made with, and says so.
+func TestKeepStorage(t *testing.T) {
+	set, _ := live(t, everything())
+	grown := everything()
+	grown.Spec.Storage.Size = quantity("99Gi")
+	applied := mustApply(t, grown.StatefulSet(memberZero))
+	if err := render.KeepStorage(applied, set); err != nil {
+		t.Fatal(err)
+	}
+	if got := applied.GetAnnotations()[render.AnnotationStorageHash]; got != everything().StorageHash() {
+		t.Errorf("storage hash %s", got)
+	}
+	kept := &appsv1.StatefulSet{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, kept); err != nil {
+		t.Fatal(err)
+	}
+	if size := kept.Spec.VolumeClaimTemplates[0].Spec.Resources.Requests.Storage().String(); size != "10Gi" || len(kept.Spec.VolumeClaimTemplates) != 2 {
+		t.Errorf("size %s, %d claims", size, len(kept.Spec.VolumeClaimTemplates))
+	}
+	// In memory there is nothing to keep.
+	inMemory := &appsv1.StatefulSet{}
+	if err := render.KeepStorage(mustApply(t, memory().StatefulSet(memberZero)), inMemory); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestClaimsOfInterruptedCreation: claims go with a creation that is broken off, and never with a member that has run.
 func TestClaimsOfInterruptedCreation(t *testing.T) {
 	c := everything()
 	for start, want := range map[core.Start]appsv1.PersistentVolumeClaimRetentionPolicyType{

@@ -33,9 +33,6 @@ func (w *World) converge(start *State, known suffixes, p *Pass) {
 		}
 		path = append(path, before)
 		w.round(&s, p)
-		if p.Broken != nil {
-			return
-		}
 		if s.pack() == before {
 			w.checkEnd(&s, p)
 			break
@@ -44,10 +41,8 @@ func (w *World) converge(start *State, known suffixes, p *Pass) {
 			p.broke(Settles, "after %d rounds without faults it still changes", longestSuffix)
 		}
 	}
-	if p.Broken == nil {
-		for _, key := range path {
-			known[key] = struct{}{}
-		}
+	for _, key := range path {
+		known[key] = struct{}{}
 	}
 }
 

@@ -86,9 +86,21 @@ func start(w *World, s *State, m int, p *Pass) bool {
 		claim.Data = pod.Template.Token + 1
 	}
 	pod.Phase = Running
-	s.Nodes[m].Behind = s.Leader != 0 && claim.Data == s.Formed
+	// What is committed is on a quorum: only while others make one can a member have missed something.
+	s.Nodes[m].Behind = s.Leader != 0 && claim.Data == s.Formed && w.caughtUp(s)-1 >= quorum(w.Size)
 	form(w, s, claim.Data, p)
 	return true
+}
+
+// caughtUp counts the members that serve and are not behind.
+func (w *World) caughtUp(s *State) int {
+	n := 0
+	for m := range w.Size {
+		if s.serves(m) && !s.Nodes[m].Behind {
+			n++
+		}
+	}
+	return n
 }
 
 // alreadyBootstrapped is etcd's own guard: a running peer says that this member has started before.
@@ -194,7 +206,8 @@ func catchUp(_ *World, s *State, m int, _ *Pass) bool {
 }
 
 func leaderMoves(_ *World, s *State, m int, _ *Pass) bool {
-	if s.Leader == 0 || s.Leader == uint8(m+1) || !s.serves(m) || s.Nodes[m].Behind {
+	// An etcd that is being stopped gives leadership away.
+	if s.Leader == 0 || s.Leader == uint8(m+1) || !s.serves(m) || s.Nodes[m].Behind || s.Live.Members[m].Pod.Deleting {
 		return false
 	}
 	s.Leader = uint8(m + 1)

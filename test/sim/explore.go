@@ -157,9 +157,8 @@ func (e *Explorer) visit(key Key, from origin) bool {
 func (e *Explorer) expand(at int32) {
 	state := e.keys[at].unpack()
 	var end Pass
-	if e.converge(&state, e.known, &end); end.Broken != nil {
-		e.found(at, nil, 0, end.Broken)
-	}
+	e.converge(&state, e.known, &end)
+	e.found(at, nil, 0, end.Broken)
 	for i := range e.choices {
 		c := &e.choices[i]
 		if c.kind == byFault && state.Faults == 0 || c.kind == byUser && state.Edits == 0 {
@@ -190,27 +189,26 @@ func (e *Explorer) try(at int32, state *State, i, m int) {
 	case byEnvironment, byOperator, byUserFree:
 	}
 	e.settle(next)
-	if p.Broken != nil {
-		e.found(at, c, m, p.Broken)
-		return
-	}
+	e.found(at, c, m, p.Broken)
 	if e.visit(next.pack(), origin{parent: at, choice: uint8(i), member: uint8(m)}) && len(e.keys) >= e.Limit {
 		e.ended = true
 	}
 }
 
-// found keeps the first, and so the shortest, trace to a promise that was broken.
-func (e *Explorer) found(at int32, last *choice, m int, broken *Broken) {
-	if _, before := e.result.Found[broken.Promise]; before {
-		return
+// found keeps the first, and so the shortest, trace to each promise that was broken. What follows is explored still.
+func (e *Explorer) found(at int32, last *choice, m int, broken []Broken) {
+	for _, b := range broken {
+		if _, before := e.result.Found[b.Promise]; before {
+			continue
+		}
+		e.result.Found[b.Promise] = e.trace(at, last, m, b)
+		e.result.Order = append(e.result.Order, b.Promise)
+		e.ended = e.ended || b.Promise == e.Until
 	}
-	e.result.Found[broken.Promise] = e.trace(at, last, m, broken)
-	e.result.Order = append(e.result.Order, broken.Promise)
-	e.ended = e.ended || broken.Promise == e.Until
 }
 
 // trace tells how a state was reached, and what happened then.
-func (e *Explorer) trace(at int32, last *choice, m int, broken *Broken) string {
+func (e *Explorer) trace(at int32, last *choice, m int, broken Broken) string {
 	var path []origin
 	for ; e.from[at].parent >= 0; at = e.from[at].parent {
 		path = append(path, e.from[at])

@@ -178,10 +178,16 @@ func founds(o core.Observation) core.Decision {
 	return core.Decide(o)
 }
 
-// forgetful does not look at what is recorded in the status.
+// forgetful takes a member whose volume is not marked for one that has never run.
 func forgetful(o core.Observation) core.Decision {
-	o.Cluster.Recorded.ClusterID = ""
-	return core.Decide(o)
+	d := core.Decide(o)
+	for _, m := range o.Members {
+		marked := slices.ContainsFunc(m.Volumes, func(v core.Volume) bool { return v.ClusterID != "" })
+		if m.Workload.Start == core.StartSealed && !marked {
+			d.Actions = append(d.Actions, core.ApplyMember{Member: m.Name, Start: core.StartBootstrap, BootstrapMembers: m.Workload.BootstrapMembers})
+		}
+	}
+	return d
 }
 
 // unsealed takes every StatefulSet for sealed and seals none.

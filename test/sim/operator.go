@@ -30,7 +30,7 @@ type verdict struct {
 	id, founders uint8
 	// available and degraded are the conditions of the report.
 	available, degraded core.Condition
-	broken              *Broken
+	broken              []Broken
 }
 
 // decide is core.Decide of a state, with a memory.
@@ -84,9 +84,9 @@ func memberOf(name string) int {
 	return m
 }
 
-// Pass is what comes out of one step: what it did, in words if they are asked for, and the first promise it broke.
+// Pass is what comes out of one step: what it did, in words if they are asked for, and the promises it broke.
 type Pass struct {
-	Broken *Broken
+	Broken []Broken
 	Words  *strings.Builder
 	// late steps rest on a decision that was made earlier.
 	late bool
@@ -123,8 +123,8 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 	if cut.Early && cut.After >= writes(v, reports) || cut.Late && (v.disruptive == nil || isRecreate(v.disruptive) || s.Late.Kind != NotLate) {
 		return false
 	}
-	if v.broken != nil {
-		p.Broken = v.broken
+	for _, broken := range v.broken {
+		p.broke(broken.Promise, "%s", broken.Why)
 	}
 	left := cut.After
 	if reports {

@@ -55,19 +55,22 @@ type Broken struct {
 }
 
 func (p *Pass) broke(promise Promise, format string, args ...any) {
-	if p.Broken == nil {
-		p.Broken = &Broken{Promise: promise, Why: fmt.Sprintf(format, args...)}
+	for _, before := range p.Broken {
+		if before.Promise == promise {
+			return
+		}
 	}
+	p.Broken = append(p.Broken, Broken{Promise: promise, Why: fmt.Sprintf(format, args...)})
 }
 
 // checkDecision checks what can be told from a decision alone.
-func checkDecision(o core.Observation, d core.Decision) *Broken {
+func checkDecision(o core.Observation, d core.Decision) []Broken {
 	if (o.Cluster.Spec.Paused || o.Cluster.Deleting) && len(d.Actions) > 0 {
-		return &Broken{HandsOff, fmt.Sprintf("paused or deleting, but %d actions", len(d.Actions))}
+		return []Broken{{HandsOff, fmt.Sprintf("paused or deleting, but %d actions", len(d.Actions))}}
 	}
 	for i, action := range d.Actions {
 		if action.Disruptive() && i != len(d.Actions)-1 {
-			return &Broken{OneDisruption, action.Step() + " is not the last action"}
+			return []Broken{{OneDisruption, action.Step() + " is not the last action"}}
 		}
 	}
 	return nil
@@ -162,10 +165,7 @@ func (w *World) checkEnd(s *State, p *Pass) {
 	if cluster.Deleting {
 		p.broke(Settles, "the deletion never ends")
 	}
-	if !cluster.Paused {
-		w.checkRevived(s, v, p)
-	}
-	if !cluster.Paused && cluster.Hash != Bad {
+	if !cluster.Paused && w.checkRevived(s, v, p) && cluster.Hash != Bad {
 		w.checkDelivered(s, v, p)
 	}
 	w.checkReport(s, v, p)
@@ -209,26 +209,33 @@ func (w *World) checkContained(s *State, m int, p *Pass) {
 	}
 }
 
-// checkRevived checks that every member has a StatefulSet.
-func (w *World) checkRevived(s *State, v *verdict, p *Pass) {
+// checkRevived checks that every founder, and every member with data, has a StatefulSet.
+func (w *World) checkRevived(s *State, v *verdict, p *Pass) bool {
+	all := true
 	for m := range w.Size {
-		if !s.Live.Members[m].Workload.Exists && s.Live.Cluster.RecordedFounders&(1<<m) != 0 && !w.blockedByVolumes(s, v) {
+		member := &s.Live.Members[m]
+		wanted := s.Live.Cluster.RecordedFounders&(1<<m) != 0 || s.Formed != 0 && member.Claim.Data == s.Formed
+		if wanted && !member.Workload.Exists && !w.blockedByVolumes(s, v) {
 			p.broke(Revives, "the StatefulSet of %s is never made again", memberName(m))
+			all = false
 		}
 	}
+	return all
 }
 
 // checkDelivered checks that every member with data runs what the spec asks.
 func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 	cluster := &s.Live.Cluster
+	waits := false
 	for m := range w.Size {
 		member := &s.Live.Members[m]
 		if member.Claim.Exists && !member.Claim.Bound && member.Claim.Storage != cluster.Storage && !w.blockedByVolumes(s, v) {
+			waits = true
 			p.broke(Follows, "the claim of %s waits for a volume that the spec does not ask for", memberName(m))
 		}
 	}
 	if s.Formed == 0 {
-		if !w.excused(s, v) {
+		if !waits && !w.excused(s, v) {
 			p.broke(Delivers, "the cluster was never formed: %s", v.degraded.Message)
 		}
 		return

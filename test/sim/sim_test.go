@@ -25,18 +25,33 @@ var runs = []struct {
 	{"1-created-faults", World{Size: 1, Faults: 2, Edits: 1, Incarnations: 2}, 250_000},
 	{"1-created-edits", World{Size: 1, Faults: 1, Edits: 2, Incarnations: 2}, 250_000},
 	{"1-class-missing", World{Size: 1, Faults: 1, Edits: 2, Incarnations: 1, ClassMissing: true}, 100_000},
-	{"3-created", World{Size: 3, Faults: 2, Edits: 2, Incarnations: 2}, 300_000},
-	{"3-class-missing", World{Size: 3, Faults: 1, Edits: 1, Incarnations: 1, ClassMissing: true}, 100_000},
-	{"3-formed", World{Size: 3, Faults: 2, Edits: 2, Incarnations: 2, Formed: true}, 300_000},
-	{"3-remade", World{Size: 3, Faults: 2, Edits: 1, Incarnations: 3, Remade: true}, 300_000},
+	{"3-created", World{Size: 3, Faults: 2, Edits: 2, Incarnations: 2}, 400_000},
+	{"3-created-no-fault", World{Size: 3, Faults: 0, Edits: 1, Incarnations: 2}, 400_000},
+	{"3-class-missing", World{Size: 3, Faults: 1, Edits: 1, Incarnations: 1, ClassMissing: true}, 150_000},
+	{"3-formed", World{Size: 3, Faults: 2, Edits: 2, Incarnations: 2, Formed: true}, 500_000},
 	{"3-formed-one-fault", World{Size: 3, Faults: 1, Edits: 1, Incarnations: 1, Formed: true}, 150_000},
-	{"5-created", World{Size: 5, Faults: 1, Edits: 1, Incarnations: 1}, 100_000},
-	{"5-formed", World{Size: 5, Faults: 2, Edits: 2, Incarnations: 1, Formed: true}, 200_000},
+	{"3-formed-no-fault", World{Size: 3, Faults: 0, Edits: 2, Incarnations: 2, Formed: true}, 300_000},
+	{"3-remade", World{Size: 3, Faults: 2, Edits: 1, Incarnations: 3, Remade: true}, 300_000},
+	{"3-remade-one-fault", World{Size: 3, Faults: 1, Edits: 0, Incarnations: 2, Remade: true}, 100_000},
+	{"5-created", World{Size: 5, Faults: 1, Edits: 1, Incarnations: 1}, 200_000},
+	{"5-formed", World{Size: 5, Faults: 2, Edits: 2, Incarnations: 1, Formed: true}, 300_000},
+	{"5-formed-no-fault", World{Size: 5, Faults: 0, Edits: 1, Incarnations: 1, Formed: true}, 100_000},
 }
 
-// knownIssues are promises that the core is known to break, in runs whose name starts so, and why that is so. What
-// they find is printed and counted, but fails nothing.
-var knownIssues = map[Promise]string{}
+// knownIssues are promises that the core is known to break, and why. What is found is printed and counted, but fails
+// nothing. One that is not found any more is to be taken off the list.
+var knownIssues = map[Promise]string{
+	LetsElect:       electing,
+	OneAtATime:      electing,
+	KeepsQuorumLate: electing,
+	Contained:       "a member that is down for a moment is moved to a spec with which another one does not run",
+	Revives:         "a missing StatefulSet is not made again while the cluster is known but the member list is not, unless the claim is marked; and an EtcdCluster that was made again can record fewer founders than there are",
+	StaysLost:       "a sealed member whose claim is new and unbound is recreated for spec.storage, and with it goes the seal; with the status lost too, it founds again",
+	StartsClean:     "members are made although a StatefulSet of an earlier EtcdCluster of the same name still runs",
+	Follows:         "a claim without a volume that outlives its StatefulSet is not compared with spec.storage",
+}
+
+const electing = "while the member list is not known, a running member that is not ready is restarted, whatever the others do"
 
 func TestSim(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))

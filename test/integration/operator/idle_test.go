@@ -34,8 +34,9 @@ func TestAnIdleClusterIsNotWrittenTo(t *testing.T) {
 	o := s.operate()
 	s.running(3)
 	s.sealed()
-	// etcd itself writes its cluster version a few seconds after it has started.
-	time.Sleep(6 * time.Second)
+	// What follows from the creation comes to rest first: etcd writes its cluster version a few seconds after it has
+	// started, and the recorder of events tries again after 10 s.
+	time.Sleep(12 * time.Second)
 	for range 3 {
 		writes, events := s.requests(o.agent)
 		term, before := s.raft()

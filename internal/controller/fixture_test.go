@@ -1,0 +1,205 @@
+package controller_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/act"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/controller"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+var (
+	request   = ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "default", Name: "demo"}}
+	errBroken = errors.New("the server is on fire")
+)
+
+// members is an etcd, and a watcher that remembers what it was asked to watch.
+type members struct {
+	answer  core.Etcd
+	watched map[string][]etcd.Endpoint
+}
+
+func (m *members) Observe(context.Context, []etcd.Endpoint) core.Etcd { return m.answer }
+func (m *members) MoveLeader(context.Context, string, string) error   { return nil }
+
+func (m *members) Watch(cluster string, endpoints []etcd.Endpoint) { m.watched[cluster] = endpoints }
+
+// situation is a reconciler with everything around it.
+type situation struct {
+	client.Client
+	t          *testing.T
+	reconciler *controller.EtcdClusterReconciler
+	etcd       *members
+	recorder   *events.FakeRecorder
+	mu         sync.Mutex
+	writes     []string
+	// fail is asked before each write and each read of a cluster.
+	fail func(verb, name string) error
+}
+
+func newSituation(t *testing.T, objects ...client.Object) *situation {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &situation{t: t, etcd: &members{watched: map[string][]etcd.Endpoint{}}, recorder: events.NewFakeRecorder(100)}
+	s.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.EtcdCluster{}).
+		WithInterceptorFuncs(interceptor.Funcs{
+			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+				if _, ok := object.(*v1alpha1.EtcdCluster); ok && s.fail != nil {
+					if err := s.fail("get", key.Name); err != nil {
+						return err
+					}
+				}
+				return c.Get(ctx, key, object, options...)
+			},
+			Apply: func(ctx context.Context, c client.WithWatch, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
+				if err := s.note("apply", object.(client.Object).GetName()); err != nil {
+					return err
+				}
+				return c.Apply(ctx, object, options...)
+			},
+			Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+				if err := s.note("delete", object.GetName()); err != nil {
+					return err
+				}
+				return c.Delete(ctx, object, options...)
+			},
+			SubResourceApply: func(ctx context.Context, c client.Client, _ string, object runtime.ApplyConfiguration, options ...client.SubResourceApplyOption) error {
+				if err := s.note("report", object.(client.Object).GetName()); err != nil {
+					return err
+				}
+				return c.Status().Apply(ctx, object, options...)
+			},
+		}).Build()
+	now := func() time.Time { return time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC) }
+	s.reconciler = &controller.EtcdClusterReconciler{
+		Client:   s,
+		Observer: &observe.Observer{Cache: s, Live: s, Etcd: s.etcd, Domain: "cluster.local", Now: now},
+		Actor:    &act.Actor{Client: s, Live: s, Etcd: s.etcd},
+		Watcher:  s.etcd,
+		Events:   s.recorder,
+	}
+	return s
+}
+
+func (s *situation) note(verb, name string) error {
+	s.mu.Lock()
+	s.writes = append(s.writes, verb+" "+name)
+	s.mu.Unlock()
+	if s.fail != nil {
+		return s.fail(verb, name)
+	}
+	return nil
+}
+
+// failOn makes one write fail.
+func (s *situation) failOn(verb, name string, err error) {
+	s.fail = func(v, n string) error {
+		if v == verb && n == name {
+			return err
+		}
+		return nil
+	}
+}
+
+// reconcile does one pass, and gives what was written and what was told by it.
+func (s *situation) reconcile() (ctrl.Result, error) {
+	s.writes = nil
+	return s.reconciler.Reconcile(context.Background(), request)
+}
+
+func (s *situation) told() string {
+	var all []string
+	for {
+		select {
+		case event := <-s.recorder.Events:
+			all = append(all, event)
+		default:
+			return strings.Join(all, "\n")
+		}
+	}
+}
+
+func (s *situation) cluster() *v1alpha1.EtcdCluster {
+	s.t.Helper()
+	cluster := &v1alpha1.EtcdCluster{}
+	if err := s.Get(context.Background(), request.NamespacedName, cluster); err != nil {
+		s.t.Fatal(err)
+	}
+	return cluster
+}
+
+// condition is one condition of the status, as "Status Reason: message".
+func (s *situation) condition(kind string) string {
+	s.t.Helper()
+	for _, c := range s.cluster().Status.Conditions {
+		if c.Type == kind {
+			return string(c.Status) + " " + c.Reason + ": " + c.Message
+		}
+	}
+	return ""
+}
+
+func demo() *v1alpha1.EtcdCluster {
+	cluster := &v1alpha1.EtcdCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "demo", UID: "uid-1", Generation: 1}}
+	cluster.Spec = v1alpha1.EtcdClusterSpec{
+		Size: new(int32(1)), Version: "3.6.16", Repository: "etcd",
+		Storage: v1alpha1.StorageSpec{Medium: v1alpha1.StorageMediumDisk, Size: new(resource.MustParse("1Gi"))},
+	}
+	return cluster
+}
+
+// run makes the pod of the only member run, and etcd answer.
+func (s *situation) run() {
+	s.t.Helper()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "default", Name: "demo-0-0", UID: "pod-1", Labels: map[string]string{render.LabelCluster: "demo", render.LabelMember: "demo-0"},
+		Annotations:     map[string]string{render.AnnotationMemberHash: render.Cluster{EtcdCluster: demo()}.MemberHash()},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "demo-0", UID: "w", Controller: new(true)}},
+	}}
+	pod.Status.PodIP = "10.0.0.1"
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: render.ContainerName, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+	if err := s.Create(context.Background(), pod); err != nil {
+		s.t.Fatal(err)
+	}
+	s.etcd.answer = core.Etcd{
+		List:     core.MemberList{Known: true, ClusterID: "c1", Members: []core.Listed{{ID: "a", Name: "demo-0", Started: true}}},
+		Statuses: []core.Status{{Member: "demo-0", Answered: true, ID: "a", LeaderID: "a", ClusterID: "c1", Version: "3.6.16", DBSize: 1 << 20, RaftApplied: 5}},
+	}
+}
+
+// settle lets the StatefulSet controller see the newest StatefulSet.
+func (s *situation) workload() *appsv1.StatefulSet {
+	s.t.Helper()
+	set := &appsv1.StatefulSet{}
+	if err := s.Get(context.Background(), client.ObjectKey{Namespace: "default", Name: "demo-0"}, set); err != nil {
+		s.t.Fatal(err)
+	}
+	return set
+}

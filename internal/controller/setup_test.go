@@ -1,0 +1,128 @@
+package controller
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/meta/testrestmapper"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// TestCacheHoldsOurs: of the kinds that everybody uses only what bears our label is watched.
+func TestCacheHoldsOurs(t *testing.T) {
+	options := CacheOptions(nil)
+	var kinds []string
+	for object, selected := range options.ByObject {
+		gvks, _, err := clientgoscheme.Scheme.ObjectKinds(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, gvks[0].Kind)
+		if selected.Label.Matches(labels.Set{"app": "other"}) || !selected.Label.Matches(labels.Set{render.LabelCluster: "demo"}) {
+			t.Errorf("%s: selected by %s", gvks[0].Kind, selected.Label)
+		}
+	}
+	slices.Sort(kinds)
+	if want := []string{"ConfigMap", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "Service", "StatefulSet"}; !slices.Equal(kinds, want) {
+		t.Errorf("%v, want %v", kinds, want)
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "x"}}}}
+	if kept, err := options.DefaultTransform(pod); err != nil || len(kept.(client.Object).GetManagedFields()) > 0 {
+		t.Errorf("managed fields are kept: %v", err)
+	}
+	if options.DefaultNamespaces != nil {
+		t.Errorf("without a choice all namespaces are meant: %v", options.DefaultNamespaces)
+	}
+	if two := CacheOptions([]string{"a", "b"}).DefaultNamespaces; len(two) != 2 {
+		t.Errorf("%v", two)
+	}
+}
+
+func TestClusterOfAnObject(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "demo-0-0", Labels: map[string]string{render.LabelCluster: "demo"}}}
+	want := []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: "default", Name: "demo"}}}
+	if got := byLabel(context.Background(), pod); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestWhatWakesUs: the begin of a deletion changes no generation where there are finalizers of others.
+func TestWhatWakesUs(t *testing.T) {
+	before, after := &corev1.Pod{}, &corev1.Pod{}
+	update := event.UpdateEvent{ObjectOld: before, ObjectNew: after}
+	if deletionChanged().Update(update) {
+		t.Error("nothing has changed")
+	}
+	after.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	if !deletionChanged().Update(update) {
+		t.Error("the deletion has begun")
+	}
+}
+
+// TestNews: what etcd tells becomes a reconciliation.
+func TestNews(t *testing.T) {
+	n := &notifier{}
+	n.notify("default/demo") // Nobody listens yet.
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer queue.ShutDown()
+	if err := n.Start(context.Background(), queue); err != nil {
+		t.Fatal(err)
+	}
+	n.notify("default/demo")
+	if got, _ := queue.Get(); got.Namespace != "default" || got.Name != "demo" || queue.Len() != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestEverythingIsClosed(t *testing.T) {
+	pool := etcd.NewPool()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := (closer{etcd.NewWatcher(pool, func(string) {}), pool}).Start(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAddEtcdCluster: the controller can be made, without any API server.
+func TestAddEtcdCluster(t *testing.T) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mgr, err := ctrl.NewManager(&rest.Config{Host: "http://127.0.0.1:1"}, ctrl.Options{
+		Scheme: scheme, Cache: CacheOptions(nil), Metrics: metricsserver.Options{BindAddress: "0"},
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) {
+			return testrestmapper.TestOnlyStaticRESTMapper(scheme), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := AddEtcdCluster(mgr, Options{Domain: "cluster.local", Concurrency: 1}); err != nil {
+		t.Error(err)
+	}
+	if err := AddEtcdCluster(mgr, Options{}); err == nil {
+		t.Error("two of them would work on the same clusters")
+	}
+}
