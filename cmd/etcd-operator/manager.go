@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,7 +147,8 @@ func domainOf(resolvConf *bufio.Scanner) string {
 		if len(fields) == 0 || fields[0] != "search" {
 			continue
 		}
-		for _, search := range fields[1:] {
+		// The last one: in a namespace called svc the first begins with it, too.
+		for _, search := range slices.Backward(fields[1:]) {
 			if domain, ok := strings.CutPrefix(search, "svc."); ok {
 				return strings.TrimSuffix(domain, ".")
 			}

@@ -14,6 +14,7 @@ func TestDomainOf(t *testing.T) {
 		"of more than one label":    {"search a.svc.k8s.prod.example.org svc.k8s.prod.example.org k8s.prod.example.org", "k8s.prod.example.org"},
 		"with a dot at the end":     {"search a.svc.cluster.local. svc.cluster.local. cluster.local.", "cluster.local"},
 		"with the node's own after": {"nameserver 10.0.0.10\n\nsearch a.svc.c.test svc.c.test c.test corp.example.com", "c.test"},
+		"in a namespace called svc": {"search svc.svc.c.test svc.c.test c.test", "c.test"},
 		"outside Kubernetes":        {"search corp.example.com\nnameserver 1.1.1.1", "cluster.local"},
 		"empty":                     {"", "cluster.local"},
 		"of tabs":                   {"search\ta.svc.c.test\tsvc.c.test", "c.test"},

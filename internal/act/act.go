@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -95,11 +96,20 @@ func (a *Actor) Do(ctx context.Context, o observe.Observed, actions []core.Actio
 		for i, action := range batch {
 			done(action, errs[i])
 		}
-		if err := errors.Join(errs...); err != nil {
+		if err := worst(errs); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// worst joins the errors that are failures; those that pass count only if there are no others.
+func worst(errs []error) error {
+	failures := slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil || IsPassing(err) })
+	if len(failures) > 0 {
+		return errors.Join(failures...)
+	}
+	return errors.Join(errs...)
 }
 
 func isObject(action core.Action) bool {

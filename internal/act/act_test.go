@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/act"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
 var (
@@ -151,6 +153,45 @@ func TestConflictsPass(t *testing.T) {
 	}
 	if _, err := s.do(&leaders{}, applyPeer); !act.IsPassing(err) {
 		t.Error(err)
+	}
+}
+
+// TestFailureBesideConflict: a failure does not pass because something else has changed meanwhile.
+func TestFailureBesideConflict(t *testing.T) {
+	s := newServer(t)
+	s.fail = func(verb string, object client.Object) error {
+		switch {
+		case verb == "apply" && object.GetName() == "demo-peer":
+			return apierrors.NewConflict(schema.GroupResource{Resource: "services"}, "demo-peer", errors.New("another version"))
+		case verb == "apply":
+			return errBroken
+		}
+		return nil
+	}
+	if _, err := s.do(&leaders{}, applyPeer, applyClient); act.IsPassing(err) || !errors.Is(err, errBroken) {
+		t.Error(err)
+	}
+}
+
+// TestApplyKeepsStorage: claim templates are immutable; a StatefulSet that exists keeps its own.
+func TestApplyKeepsStorage(t *testing.T) {
+	s := newServer(t)
+	before := observed().Render
+	before.EtcdCluster = before.DeepCopy()
+	before.Spec.Storage.Size = new(resource.MustParse("5Gi"))
+	live := before.StatefulSet(applyZero)
+	if err := s.Create(context.Background(), live); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.do(&leaders{}, applyZero); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Get(context.Background(), client.ObjectKeyFromObject(live), live); err != nil {
+		t.Fatal(err)
+	}
+	size := live.Spec.VolumeClaimTemplates[0].Spec.Resources.Requests.Storage().String()
+	if size != "5Gi" || live.Annotations[render.AnnotationStorageHash] != before.StorageHash() {
+		t.Errorf("%s, storage hash %s", size, live.Annotations[render.AnnotationStorageHash])
 	}
 }
 

@@ -3,6 +3,7 @@ package act
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,9 +24,15 @@ func (a *Actor) restartMember(ctx context.Context, c render.Cluster, step core.R
 		return fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
 	}
 	var target *corev1.Pod
-	others := 0
+	others, ready := 0, 0
 	for i := range pods.Items {
 		pod := &pods.Items[i]
+		if owner := metav1.GetControllerOf(pod); owner == nil || owner.Kind != "StatefulSet" || pod.Name != render.PodName(owner.Name) {
+			continue
+		}
+		if isReady(pod) {
+			ready++
+		}
 		if pod.Name == render.PodName(step.Member) {
 			target = pod
 		} else if runs(pod) && pod.DeletionTimestamp == nil {
@@ -37,6 +44,8 @@ func (a *Actor) restartMember(ctx context.Context, c render.Cluster, step core.R
 		return &StaleError{What: fmt.Sprintf("pod %s is another one by now", render.PodName(step.Member))}
 	case step.OnlyIfDown && runs(target):
 		return &StaleError{What: fmt.Sprintf("pod %s runs by now", target.Name)}
+	case step.OnlyIfNoneReady && ready > 0:
+		return &StaleError{What: fmt.Sprintf("%d members are ready by now", ready)}
 	case others < step.Needs:
 		return &StaleError{What: fmt.Sprintf("only %d other members run by now, %d are needed", others, step.Needs)}
 	}
@@ -46,6 +55,12 @@ func (a *Actor) restartMember(ctx context.Context, c render.Cluster, step core.R
 		return fmt.Errorf("deleting pod %s/%s: %w", target.Namespace, target.Name, err)
 	}
 	return nil
+}
+
+func isReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 // runs is whether the etcd process of a pod runs.

@@ -39,6 +39,9 @@ func TestRestartOfAStaleDecision(t *testing.T) {
 	again.UID = "pod-made-again"
 	elsewhere := pod("demo-2")
 	elsewhere.Namespace = "other"
+	stranger := pod("demo-2")
+	stranger.OwnerReferences = nil
+	onlyIfNoneReady := core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0", OnlyIfNoneReady: true}
 	onlyIfDown := core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0", OnlyIfDown: true}
 	for name, test := range map[string]struct {
 		action core.RestartMember
@@ -50,6 +53,10 @@ func TestRestartOfAStaleDecision(t *testing.T) {
 		"another one is down":            {restartZero, []client.Object{pod("demo-0"), pod("demo-1"), down(pod("demo-2"))}, true},
 		"another one is leaving":         {restartZero, []client.Object{pod("demo-0"), pod("demo-1"), leaving}, true},
 		"another one is of elsewhere":    {restartZero, []client.Object{pod("demo-0"), pod("demo-1"), elsewhere}, true},
+		"another one is a stranger's":    {restartZero, []client.Object{pod("demo-0"), pod("demo-1"), stranger}, true},
+		"another one is ready by now":    {onlyIfNoneReady, []client.Object{pod("demo-0"), ready(pod("demo-1"))}, true},
+		"it is ready itself by now":      {onlyIfNoneReady, []client.Object{ready(pod("demo-0"))}, true},
+		"still none is ready":            {onlyIfNoneReady, []client.Object{pod("demo-0"), pod("demo-1")}, false},
 		"it was down, and runs by now":   {onlyIfDown, []client.Object{pod("demo-0")}, true},
 		"it was down, and is":            {onlyIfDown, []client.Object{down(pod("demo-0"))}, false},
 		"it is the only one, and unwell": {core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0"}, []client.Object{pod("demo-0")}, false},

@@ -123,7 +123,12 @@ func (r *EtcdClusterReconciler) report(ctx context.Context, cluster *v1alpha1.Et
 		if event.Warning {
 			kind = corev1.EventTypeWarning
 		}
-		r.Events.Eventf(cluster, nil, kind, string(event.Reason), "Observe", "%s", event.Message)
+		// Events about different members would be counted as one without it.
+		var member runtime.Object
+		if event.Member != "" {
+			member = &corev1.ObjectReference{APIVersion: "apps/v1", Kind: "StatefulSet", Namespace: cluster.Namespace, Name: event.Member}
+		}
+		r.Events.Eventf(cluster, member, kind, string(event.Reason), "Observe", "%s", event.Message)
 	}
 	return nil
 }

@@ -16,6 +16,19 @@ const figuresEvery = time.Minute
 // letter: an idle cluster is not written to.
 func (v *view) report(p plan) Report {
 	old := v.Cluster.Recorded
+	if p.frozen == PhaseDeleting {
+		// Nothing is observed any more.
+		r := old
+		r.Conditions = nil
+		for _, c := range old.Conditions {
+			if c.Type != Progressing {
+				r.Conditions = append(r.Conditions, c)
+			}
+		}
+		r.setCondition(progressing(p), old, v.Now)
+		r.Phase, r.ObservedGeneration = PhaseDeleting, v.Cluster.Generation
+		return r
+	}
 	r := Report{
 		ObservedGeneration: v.Cluster.Generation,
 		ClusterID:          v.clusterID,
@@ -116,6 +129,8 @@ func (v *view) available(r Report) Condition {
 		if v.Cluster.Spec.Size == 0 {
 			c.Reason, c.Message = ReasonHibernated, "spec.size is 0: no member runs"
 		}
+	case v.Etcd.List.Known && v.outOfSpace():
+		c.Reason, c.Message = ReasonAlarmRaised, "the alarm NOSPACE is raised: reads are served, writes are refused"
 	case v.Etcd.List.Known && ready:
 		c.Status, c.Reason = True, ReasonQuorumServes
 		c.Message = fmt.Sprintf("%d of %d members are healthy", r.ReadyMembers, len(v.Etcd.List.Members))
@@ -128,6 +143,13 @@ func (v *view) available(r Report) Condition {
 		c.Reason, c.Message = ReasonQuorumLost, v.lost()
 	}
 	return c
+}
+
+// outOfSpace is whether a member has raised NOSPACE: then the whole cluster refuses writes.
+func (v *view) outOfSpace() bool {
+	return slices.ContainsFunc(v.members, func(m *memberView) bool {
+		return m.status != nil && slices.Contains(m.status.Alarms, alarmNoSpace)
+	})
 }
 
 // mayServe is whether the kubelets say that a quorum is ready although the operator cannot reach it.
@@ -160,7 +182,7 @@ func progressing(p plan) Condition {
 	case !p.blocked.IsZero():
 		return Condition{Type: Progressing, Status: False, Reason: p.blocked.Reason, Message: p.blocked.Message}
 	}
-	return Condition{Type: Progressing, Status: False, Reason: ReasonSettled, Message: "the cluster is as the spec asks"}
+	return Condition{Type: Progressing, Status: False, Reason: ReasonSettled, Message: "nothing is left to change"}
 }
 
 // degraded names the first thing that a person should look at: what blocks a change first, then what keeps a member
@@ -178,7 +200,7 @@ func (v *view) degraded(p plan) Condition {
 		}
 	}
 	for _, m := range v.members {
-		if m.healthy || p.frozen == PhaseDeleting || m.starting {
+		if m.healthy || m.starting || v.planned(p, m) {
 			continue
 		}
 		if c.Reason == "" || passing(c.Reason) && !passing(m.trouble.Reason) {
@@ -193,6 +215,18 @@ func (v *view) degraded(p plan) Condition {
 	}
 	c.Message = strings.Join(why, "; ")
 	return c
+}
+
+// planned is whether a member is away because the rollout restarts it, it alone, and the others serve.
+func (v *view) planned(p plan, m *memberView) bool {
+	rolling := p.doing.Reason == ReasonRollingOut || p.doing.Reason == ReasonLeaderMoving
+	away := 0
+	for _, other := range v.members {
+		if !other.healthy {
+			away++
+		}
+	}
+	return rolling && away == 1 && v.Etcd.List.Known && v.restarting(m)
 }
 
 // passing reasons belong to every start of a member; they are no trouble while a cluster is made.
@@ -287,12 +321,17 @@ func news(old, now Report) []Event {
 		if before.Status == c.Status && sameReason || !known && !(c.Type == Progressing || c.Type == Degraded && bad) {
 			continue
 		}
-		events = append(events, Event{Warning: bad, Reason: c.Reason, Message: c.Message})
+		event := Event{Warning: bad, Reason: c.Reason, Message: c.Message}
+		if twin := slices.IndexFunc(events, func(e Event) bool { return e.Reason == c.Reason && e.Message == c.Message }); twin >= 0 {
+			events[twin].Warning = events[twin].Warning || bad
+			continue
+		}
+		events = append(events, event)
 	}
 	for _, m := range now.Members {
 		for _, before := range old.Members {
 			if before.Name == m.Name && before.Healthy != m.Healthy && m.Healthy {
-				events = append(events, Event{Reason: ReasonMemberHealthy, Message: fmt.Sprintf("member %s is healthy", m.Name)})
+				events = append(events, Event{Member: m.Name, Reason: ReasonMemberHealthy, Message: fmt.Sprintf("member %s is healthy", m.Name)})
 			}
 		}
 	}

@@ -86,33 +86,35 @@ func earlierVolumes(v *view) (plan, bool) {
 	if v.clusterID != "" {
 		return plan{}, false
 	}
-	var names []string
-	p := plan{}
-	for _, m := range v.members {
-		var unused []Volume
+	var data, leaving []string
+	var unused plan
+	for _, m := range v.Members {
+		var unbound []Volume
 		for _, volume := range m.Volumes {
-			if volume.OwnerUID == v.Cluster.UID {
-				continue
-			}
-			if volume.Bound {
-				names = append(names, volume.Name)
-			} else {
-				unused = append(unused, volume)
+			switch {
+			case volume.OwnerUID == v.Cluster.UID && volume.ClusterID == "":
+			case volume.OwnerUID != v.Cluster.UID && volume.leaves(v.Cluster.UID):
+				leaving = append(leaving, volume.Name)
+			case volume.Bound:
+				data = append(data, volume.Name)
+			default:
+				unbound = append(unbound, volume)
 			}
 		}
-		if len(unused) > 0 && len(names) == 0 && !m.Workload.Exists() {
-			p.actions = []Action{RecreateMember{Member: m.Name, Volumes: unused}}
+		if len(unbound) > 0 && len(unused.actions) == 0 && !m.Workload.Exists() {
+			unused.actions = []Action{RecreateMember{Member: m.Name, Volumes: unbound}}
 		}
 	}
-	if len(names) > 0 {
-		p.actions = nil
-		p.blocked = Problem{ReasonDataVolumesExist, fmt.Sprintf("the claims %s belong to an earlier cluster named %s, and do not say that they hold one cluster's data: delete them to start empty, or choose another name", strings.Join(names, ", "), v.Cluster.Name)}
-		return p, true
+	switch {
+	case len(leaving) > 0:
+		return plan{doing: Problem{ReasonCleaningUp, "waiting until the claims of an earlier cluster are deleted: " + strings.Join(leaving, ", ")}}, true
+	case len(data) > 0:
+		return plan{blocked: Problem{ReasonDataVolumesExist, fmt.Sprintf("the claims %s belong to an earlier cluster named %s, and do not say that they hold one cluster's data: delete them to start empty, or choose another name", strings.Join(data, ", "), v.Cluster.Name)}}, true
+	case len(unused.actions) > 0:
+		unused.doing = Problem{ReasonCleaningUp, "claims of an earlier cluster that never had a volume are deleted"}
+		return unused, true
 	}
-	if len(p.actions) > 0 {
-		p.doing = Problem{ReasonRecreating, "claims of an earlier cluster that never had a volume are removed"}
-	}
-	return p, len(p.actions) > 0
+	return plan{}, false
 }
 
 // namesTaken reports supporting objects that bear our names but belong to someone else.
@@ -204,7 +206,7 @@ func (v *view) lookAgain(p plan) time.Duration {
 // patience is how soon to look while something is under way: seldom if a person has to act first.
 func (v *view) patience() time.Duration {
 	for _, m := range v.members {
-		if !m.Pod.Problem.IsZero() || !m.Workload.Problem.IsZero() {
+		if !m.Pod.Problem.IsZero() || !m.Workload.Problem.IsZero() || m.trouble.Reason == ReasonStorageClassMissing {
 			return lookAgainBlocked
 		}
 	}

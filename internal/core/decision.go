@@ -52,6 +52,8 @@ type RestartMember struct {
 	PodUID string
 	// OnlyIfDown: the decision rests on the pod not running, which has to be true still.
 	OnlyIfDown bool
+	// OnlyIfNoneReady: the decision rests on nothing serving, by the kubelets' word too.
+	OnlyIfNoneReady bool
 	// Needs is the number of other members whose pods have to run, and to stay, at that moment.
 	Needs int
 }
@@ -114,6 +116,8 @@ func (RecreateMember) Disruptive() bool { return true }
 // Event is something that a person would want to know.
 type Event struct {
 	Warning bool
+	// Member is the member that it is about, if it is about one.
+	Member  string
 	Reason  Reason
 	Message string
 }

@@ -110,19 +110,34 @@ var laws = []law{
 		}
 		return true
 	}},
-	{"a healthy leader of several members is not restarted", func(o core.Observation, d core.Decision) bool {
+	{"a leader of several members is not restarted", func(o core.Observation, d core.Decision) bool {
 		restart, ok := disruption(d).(core.RestartMember)
 		if !ok || len(o.Etcd.List.Members) < 2 || restart.OnlyIfDown {
 			return true
 		}
 		s := statusOf(o, restart.Member)
-		return s == nil || s.ID != s.LeaderID || !counts(o, *s)
+		return s == nil || s.ID != s.LeaderID
+	}},
+	{"while a pod is ready a quorum may serve, and what is not known is not restarted", func(o core.Observation, d core.Decision) bool {
+		restart, ok := disruption(d).(core.RestartMember)
+		ready := slices.ContainsFunc(o.Members, func(m core.Member) bool { return m.Pod.Ready })
+		return !ok || o.Etcd.List.Known || restart.OnlyIfDown || restart.OnlyIfNoneReady && !ready
 	}},
 	{"a member that runs is restarted only if the others keep a quorum", quorumIsKept},
 	{"a member that has run never founds a cluster", func(o core.Observation, d core.Decision) bool {
 		for _, action := range d.Actions {
 			apply, ok := action.(core.ApplyMember)
 			if ok && apply.Start == core.StartBootstrap && hasRun(o, apply.Member) {
+				return false
+			}
+		}
+		return true
+	}},
+	{"a cluster that was formed is not founded again", func(o core.Observation, d core.Decision) bool {
+		for _, action := range d.Actions {
+			apply, ok := action.(core.ApplyMember)
+			made := slices.ContainsFunc(o.Members, func(m core.Member) bool { return m.Name == apply.Member && m.Workload.Exists() })
+			if ok && !made && apply.Start == core.StartBootstrap && o.Cluster.Recorded.ClusterID != "" && !o.Etcd.List.Known {
 				return false
 			}
 		}
@@ -152,8 +167,8 @@ var laws = []law{
 		third := core.Decide(o)
 		return third.Report.Equal(second.Report) && len(third.Events) == 0
 	}},
-	{"all three conditions are reported, with reason and message", func(_ core.Observation, d core.Decision) bool {
-		return len(d.Report.Conditions) == 3 && !slices.ContainsFunc(d.Report.Conditions, func(c core.Condition) bool {
+	{"all three conditions are reported, with reason and message", func(o core.Observation, d core.Decision) bool {
+		return (len(d.Report.Conditions) == 3 || o.Cluster.Deleting) && !slices.ContainsFunc(d.Report.Conditions, func(c core.Condition) bool {
 			return c.Status == "" || c.Reason == "" || c.Message == "" || c.Since.IsZero()
 		})
 	}},
@@ -211,7 +226,7 @@ func counts(o core.Observation, s core.Status) bool {
 	for _, other := range o.Etcd.Statuses {
 		newest = max(newest, other.RaftApplied)
 	}
-	return s.Answered && s.LeaderID != "" && len(s.Alarms) == 0 && len(s.Errors) == 0 && s.ClusterID == "c1" && newest-s.RaftApplied <= 1000
+	return s.Answered && s.LeaderID != "" && !slices.Contains(s.Alarms, "CORRUPT") && len(s.Errors) == 0 && s.ClusterID == "c1" && newest-s.RaftApplied <= 1000
 }
 
 func quorumIsKept(o core.Observation, d core.Decision) bool {

@@ -73,6 +73,10 @@ func (v *view) markVolumes() []Action {
 			if volume.Deleting || !volume.Bound || volume.ClusterID == "" && !ran {
 				continue
 			}
+			// What holds other data, or goes with an earlier cluster, is not ours to mark.
+			if volume.ClusterID != "" && volume.ClusterID != v.clusterID || volume.leaves(v.Cluster.UID) && !ran {
+				continue
+			}
 			if volume.ClusterID != "" && volume.Kept == volume.KeptWanted && !foreign {
 				continue
 			}

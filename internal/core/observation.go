@@ -160,6 +160,11 @@ type Volume struct {
 	Problem Problem
 }
 
+// leaves is whether the volume is on its way out: deleted by someone, or with the earlier cluster that it was made for.
+func (v Volume) leaves(clusterUID string) bool {
+	return v.Deleting || !v.Kept && v.OwnerUID != clusterUID
+}
+
 // Problem is something that is wrong with an object, and would not be mended by waiting alone.
 type Problem struct {
 	Reason  Reason
@@ -197,16 +202,18 @@ type Status struct {
 	// Member is the name of the member that was asked.
 	Member string
 	// Answered is whether it answered; the rest is empty if not, but for Error.
-	Answered    bool
-	Error       string
-	ClusterID   string
-	ID          string
-	LeaderID    string
-	Learner     bool
-	Version     string
-	DBSize      int64
-	DBSizeInUse int64
-	Revision    int64
+	Answered  bool
+	Error     string
+	ClusterID string
+	ID        string
+	LeaderID  string
+	Learner   bool
+	Version   string
+	// StorageVersion is the version of the data on disk, from 3.6 on. It follows etcd's cluster version.
+	StorageVersion string
+	DBSize         int64
+	DBSizeInUse    int64
+	Revision       int64
 	// RaftApplied is the index of the last entry applied.
 	RaftApplied uint64
 	// Alarms are the alarms raised for this member, e.g. NOSPACE.

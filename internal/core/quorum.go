@@ -4,8 +4,8 @@ package core
 // (https://etcd.io/docs/v3.6/faq/#what-is-failure-tolerance).
 func Quorum(voters int) int { return voters/2 + 1 }
 
-// keepsQuorum is whether the cluster serves on while the named member is away: the voters that stay, are healthy
-// and caught up, make a quorum of all voters.
+// keepsQuorum is whether the cluster serves on while the named member is away: the voters that stay, serve and are
+// caught up, make a quorum of all voters.
 func (v *view) keepsQuorum(without string) bool {
 	voters, staying := 0, 0
 	for _, l := range v.Etcd.List.Members {
@@ -13,7 +13,7 @@ func (v *view) keepsQuorum(without string) bool {
 			continue
 		}
 		voters++
-		if m := v.byID[l.ID]; m != nil && m.Name != without && m.healthy && m.caughtUp && !m.Pod.Deleting {
+		if m := v.byID[l.ID]; m != nil && m.Name != without && m.serves && m.caughtUp && !m.Pod.Deleting {
 			staying++
 		}
 	}

@@ -13,6 +13,7 @@ const (
 	ReasonPaused       Reason = "Paused"
 	ReasonDeleting     Reason = "Deleting"
 	ReasonRecreating   Reason = "RecreatingMember"
+	ReasonCleaningUp   Reason = "CleaningUp"
 	ReasonLeaderMoving Reason = "MovingLeader"
 )
 

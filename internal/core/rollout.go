@@ -2,7 +2,11 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
 )
 
 // change brings the members to what the spec asks: one at a time, those that do not serve first, followers next, the
@@ -29,51 +33,89 @@ func (v *view) change(p *plan) {
 		}
 	}
 	if len(pending) == 0 {
+		if m := v.comingBack(); m != nil {
+			p.doing = Problem{ReasonRollingOut, fmt.Sprintf("every member is brought up to date; waiting: %s", m.trouble.Message)}
+		}
 		return
 	}
-	if refused := versionHop(v.Cluster.Spec.Version, v.runningVersions()); !refused.IsZero() {
+	if refused := versionHop(v.Cluster.Spec.Version, v.running()); !refused.IsZero() {
 		p.blocked = refused
 		return
 	}
 	v.rollOut(p, pending)
 }
 
+// restartPatience is how long a member that the rollout restarts may be away before that counts as trouble.
+const restartPatience = time.Minute
+
+// comingBack is the member that a rollout has restarted last and that is on its way.
+func (v *view) comingBack() *memberView {
+	if before, ok := v.Cluster.Recorded.condition(Progressing); !ok || before.Status != True || before.Reason != ReasonRollingOut {
+		return nil
+	}
+	for _, m := range v.members {
+		if v.restarting(m) {
+			return m
+		}
+	}
+	return nil
+}
+
+// restarting is whether a member is away as briefly as a restart takes.
+func (v *view) restarting(m *memberView) bool {
+	if m.healthy || !passing(m.trouble.Reason) {
+		return false
+	}
+	for _, before := range v.Cluster.Recorded.Members {
+		if before.Name == m.Name {
+			return before.Healthy || v.Now.Sub(before.HealthySince) < restartPatience
+		}
+	}
+	return false
+}
+
 func (v *view) sizeChange() Problem {
 	return Problem{ReasonSizeChangeRefused, fmt.Sprintf("spec.size is %d but the cluster has %d members: this release does not change the size of a cluster; set spec.size back to %d", v.Cluster.Spec.Size, len(v.bootstrapMembers), len(v.bootstrapMembers))}
 }
 
-// runningVersions are the versions of the members that answer, and of those that are only known from the last report.
-func (v *view) runningVersions() []string {
-	var versions []string
+// running finds the versions that members run, or were last known to run.
+func (v *view) running() running {
+	var r running
 	for _, m := range v.members {
-		if m.status != nil && m.status.Answered && m.status.Version != "" {
-			versions = append(versions, m.status.Version)
+		if m.status != nil && m.status.Answered {
+			r.answered = appendVersion(r.answered, m.status.Version)
 			continue
 		}
 		for _, recorded := range v.Cluster.Recorded.Members {
-			if recorded.Name == m.Name && recorded.Version != "" {
-				versions = append(versions, recorded.Version)
+			if recorded.Name == m.Name {
+				r.remembered = appendVersion(r.remembered, recorded.Version)
 			}
 		}
 	}
-	return versions
+	return r
+}
+
+func appendVersion(versions []*semver.Version, text string) []*semver.Version {
+	version, err := semver.NewVersion(text)
+	if err != nil {
+		return versions
+	}
+	return append(versions, version)
 }
 
 // rollOut picks the next member and its next step.
 func (v *view) rollOut(p *plan, pending []*memberView) {
 	p.doing = Problem{ReasonRollingOut, fmt.Sprintf("%d of %d members are to be brought up to date", len(pending), len(v.members))}
 	for _, m := range pending {
-		if v.Cluster.Spec.InMemory && m.Pod.Running {
+		if v.Cluster.Spec.InMemory && m.Pod.Exists && (v.everAnswered(m.Name) || m.serves) {
 			p.doing, p.blocked = Problem{}, volatile(m)
-			continue
-		}
-		if !m.healthy && v.mayRestart(m) {
-			v.bringUpToDate(p, m)
 			return
 		}
 	}
-	if !p.blocked.IsZero() && p.doing.IsZero() {
-		return
+	for _, m := range pending {
+		if !m.serves && v.mayRestart(m) && v.bringUpToDate(p, m) {
+			return
+		}
 	}
 	if waiting := v.waitsFor(); waiting != "" {
 		p.doing.Message += "; waiting: " + waiting
@@ -85,14 +127,11 @@ func (v *view) rollOut(p *plan, pending []*memberView) {
 			next = m
 		}
 	}
-	switch {
-	case next.leads && len(v.Etcd.List.Members) > 1 && next.settledOn(v.Cluster.Spec.MemberHash):
-		v.moveLeader(p, next)
-	case !v.mayRestart(next):
-		p.doing.Message += fmt.Sprintf("; waiting: without member %s there would be no quorum of healthy members that are caught up", next.Name)
-	default:
-		v.bringUpToDate(p, next)
+	if !next.leads && !v.mayRestart(next) {
+		p.doing.Message += fmt.Sprintf("; waiting: without member %s there would be no quorum of members that serve and are caught up", next.Name)
+		return
 	}
+	v.bringUpToDate(p, next)
 }
 
 // volatile members would lose their data by a restart, and come back as nothing.
@@ -101,7 +140,7 @@ func volatile(m *memberView) Problem {
 }
 
 // mayRestart is the one guard of every restart: the others serve on without the member; or it is not running at all;
-// or nothing serves anyway, and it does not either. A single member has nobody to serve on; its restart is what the
+// or nothing serves anyway, by the kubelets' word too. A single member has nobody to serve on; its restart is what the
 // user asked for.
 func (v *view) mayRestart(m *memberView) bool {
 	switch {
@@ -110,56 +149,82 @@ func (v *view) mayRestart(m *memberView) bool {
 	case v.keepsQuorum(m.Name):
 		return true
 	case !v.Etcd.List.Known:
-		return !m.healthy && !m.Pod.Ready
+		return !m.serves && v.noneReady()
 	}
-	return len(v.Etcd.List.Members) == 1 && len(v.members) == 1
+	return v.alone()
 }
 
-// waitsFor says what has to be mended before a healthy member is touched.
+// alone is whether the cluster has this one member only.
+func (v *view) alone() bool { return len(v.Etcd.List.Members) == 1 && len(v.members) == 1 }
+
+func (v *view) noneReady() bool {
+	return !slices.ContainsFunc(v.members, func(m *memberView) bool { return m.Pod.Ready })
+}
+
+// waitsFor says what has to be mended before a member that serves is touched.
 func (v *view) waitsFor() string {
 	var reasons []string
+	leaders := map[string]bool{}
 	for _, m := range v.members {
 		switch {
-		case !m.healthy:
+		case !m.serves:
 			reasons = append(reasons, m.trouble.Message)
 		case m.Pod.Deleting:
 			reasons = append(reasons, fmt.Sprintf("pod of member %s is stopping", m.Name))
 		case !m.caughtUp:
-			reasons = append(reasons, fmt.Sprintf("member %s is %d raft entries behind", m.Name, m.lag))
+			reasons = append(reasons, fmt.Sprintf("member %s is catching up", m.Name))
 		}
+		if m.serves {
+			leaders[m.status.LeaderID] = true
+		}
+	}
+	if len(leaders) > 1 {
+		reasons = append(reasons, "the members do not agree yet on who leads")
 	}
 	if !v.Etcd.List.Known {
 		reasons = append(reasons, "the member list could not be read linearizably")
 	}
+	if unfinished := v.unfinishedUpgrade(); unfinished != "" {
+		reasons = append(reasons, unfinished)
+	}
 	return strings.Join(reasons, "; ")
 }
 
-// settledOn is whether a restart would bring the member to the wanted template.
-func (m *memberView) settledOn(want string) bool {
-	return m.Workload.MemberHash == want && m.Workload.Settled
-}
-
-// bringUpToDate does the next step for one member: its StatefulSet first, which restarts nothing, then its pod, once
-// the StatefulSet controller has seen the new template.
-func (v *view) bringUpToDate(p *plan, m *memberView) {
+// bringUpToDate does the next step for one member, if there is one to do now: its StatefulSet first, which restarts
+// nothing; then, for a leader, the leadership; then its pod, once the StatefulSet controller has seen the new template.
+func (v *view) bringUpToDate(p *plan, m *memberView) bool {
 	want := v.Cluster.Spec.MemberHash
 	start, known := v.startOf(m)
+	next := fmt.Sprintf("; next: %s", m.Name)
 	switch {
-	case m.Workload.MemberHash != want && known:
+	case m.Workload.MemberHash != want:
+		if !known {
+			return false
+		}
 		p.actions = append(p.actions, ApplyMember{Member: m.Name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: m.Workload.Retry})
-	case m.Workload.MemberHash != want || !m.Workload.Settled || !m.Pod.Exists || m.Pod.Deleting:
-	case m.Pod.MemberHash != want:
-		p.actions = append(p.actions, RestartMember{Member: m.Name, PodUID: m.Pod.UID, OnlyIfDown: !m.Pod.Running, Needs: v.needs(m)})
+	case !m.Workload.Settled || !m.Pod.Exists || m.Pod.Deleting || m.Pod.MemberHash == want:
+		return false
+	case m.leads && m.Pod.Running && !v.alone():
+		v.moveLeader(p, m)
+		return true
+	default:
+		p.actions = append(p.actions, v.restart(m))
 	}
-	p.doing.Message += fmt.Sprintf("; next: %s", m.Name)
+	p.doing.Message += next
+	return true
 }
 
-// needs is how many other members have to run for a restart to be harmless, by the reason for which it is allowed.
-func (v *view) needs(m *memberView) int {
-	if m.Pod.Running && v.keepsQuorum(m.Name) {
-		return Quorum(len(v.Etcd.List.Members))
+// restart is the action, with what has to be true still when it is carried out.
+func (v *view) restart(m *memberView) RestartMember {
+	restart := RestartMember{Member: m.Name, PodUID: m.Pod.UID, OnlyIfDown: !m.Pod.Running}
+	switch {
+	case restart.OnlyIfDown:
+	case v.keepsQuorum(m.Name):
+		restart.Needs = Quorum(len(v.Etcd.List.Members))
+	case !v.Etcd.List.Known:
+		restart.OnlyIfNoneReady = true
 	}
-	return 0
+	return restart
 }
 
 // moveLeader hands the leadership to the healthy voter that is furthest, so that restarting the old leader interrupts
@@ -167,7 +232,7 @@ func (v *view) needs(m *memberView) int {
 func (v *view) moveLeader(p *plan, from *memberView) {
 	var to *memberView
 	for _, m := range v.members {
-		if m == from || !m.healthy || m.listed == nil || m.listed.Learner || m.Pod.Deleting {
+		if m == from || !m.serves || m.listed == nil || m.listed.Learner || m.Pod.Deleting {
 			continue
 		}
 		if to == nil || m.lag < to.lag {
@@ -175,9 +240,9 @@ func (v *view) moveLeader(p *plan, from *memberView) {
 		}
 	}
 	if to == nil {
-		p.doing.Message += fmt.Sprintf("; waiting: no healthy voter can take the leadership from %s", from.Name)
+		p.doing.Message += fmt.Sprintf("; waiting: no voter that serves can take the leadership from %s", from.Name)
 		return
 	}
 	p.doing = Problem{ReasonLeaderMoving, fmt.Sprintf("leadership moves from %s to %s, which is up to date", from.Name, to.Name)}
-	p.actions = append(p.actions, MoveLeader{From: from.Name, FromID: from.listed.ID, To: to.Name, ToID: to.listed.ID})
+	p.actions = append(p.actions, MoveLeader{From: from.Name, FromID: from.status.ID, To: to.Name, ToID: to.listed.ID})
 }

@@ -111,6 +111,9 @@ func (w *world) describe(action core.Action) string {
 		if step.OnlyIfDown {
 			text += " only if down"
 		}
+		if step.OnlyIfNoneReady {
+			text += " only if none is ready"
+		}
 		if step.Needs > 0 {
 			text += fmt.Sprintf(" while %d others run", step.Needs)
 		}
@@ -154,7 +157,7 @@ func (w *world) observe() core.Observation {
 		if leader != "" {
 			status.LeaderID = memberID(leader)
 		}
-		status.Version, status.Alarms, status.Errors, status.Learner = a.version, a.alarms, a.errors, a.learner
+		status.Version, status.StorageVersion, status.Alarms, status.Errors, status.Learner = a.version, a.stored, a.alarms, a.errors, a.learner
 		status.DBSize, status.DBSizeInUse, status.Revision, status.RaftApplied = 1<<20, 1<<19, 100, 100_000-a.lag
 		a.joined = a.joined || leader != ""
 		o.Etcd.Statuses = append(o.Etcd.Statuses, status)

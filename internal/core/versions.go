@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/Masterminds/semver/v3"
 )
@@ -14,21 +15,50 @@ var upgradeFloors = map[uint64]*semver.Version{
 	6: semver.MustParse("3.6.11"),
 }
 
+// running are the versions that members are known to run.
+type running struct {
+	// answered are those of the members that answer, remembered those of members that answered before.
+	answered, remembered []*semver.Version
+}
+
 // versionHop says why the wanted version cannot be reached from the versions that run, or nothing if it can.
 //
 // A cluster moves up by one minor at a time (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/). It moves back only as
-// long as a member still runs the older minor: until then the cluster version has not moved.
-func versionHop(want string, running []string) Problem {
+// long as a member still runs the older minor: until then the cluster version has not moved. What is only remembered
+// can forbid a hop but never allow one.
+func versionHop(want string, r running) Problem {
 	target, err := semver.NewVersion(want)
 	if err != nil {
 		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version %q is not a version; write MAJOR.MINOR.PATCH, e.g. 3.6.16", want)}
 	}
-	var lowest, highest *semver.Version
-	for _, r := range running {
-		version, err := semver.NewVersion(r)
-		if err != nil {
-			return Problem{ReasonVersionHopRefused, fmt.Sprintf("a member runs version %q, which is not a version that the operator knows", r)}
-		}
+	lowest, _ := extremes(append(slices.Clone(r.answered), r.remembered...))
+	if lowest == nil {
+		return Problem{}
+	}
+	proven, _ := extremes(r.answered)
+	if proven == nil {
+		_, proven = extremes(r.remembered)
+	}
+	refused := func(format string, args ...any) Problem {
+		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but "+format, append([]any{want}, args...)...)}
+	}
+	switch {
+	case target.Major() != lowest.Major():
+		return refused("members run %s: the major version cannot change", lowest)
+	case target.Minor() > lowest.Minor()+1:
+		return refused("a member runs %s: etcd moves by one minor at a time; go to %d.%d first", lowest, lowest.Major(), lowest.Minor()+1)
+	case target.Minor() < proven.Minor():
+		return refused("no member that answers runs %d.%d any more: going back a minor then needs etcd's downgrade, which this release does not do", target.Major(), target.Minor())
+	}
+	if floor := upgradeFloors[lowest.Minor()]; floor != nil && target.Minor() > lowest.Minor() && lowest.LessThan(floor) {
+		return refused("a member runs %s, from which it cannot safely be reached; go to %s or a later %d.%d first", lowest, floor, floor.Major(), floor.Minor())
+	}
+	return Problem{}
+}
+
+// extremes are the lowest and the highest of some versions.
+func extremes(versions []*semver.Version) (lowest, highest *semver.Version) {
+	for _, version := range versions {
 		if lowest == nil || version.LessThan(lowest) {
 			lowest = version
 		}
@@ -36,18 +66,26 @@ func versionHop(want string, running []string) Problem {
 			highest = version
 		}
 	}
-	switch {
-	case lowest == nil:
-		return Problem{}
-	case target.Major() != lowest.Major():
-		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but members run %s: the major version cannot change", want, lowest)}
-	case target.Minor() > lowest.Minor()+1:
-		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but a member runs %s: etcd moves by one minor at a time; go to %d.%d first", want, lowest, lowest.Major(), lowest.Minor()+1)}
-	case target.Minor() < lowest.Minor():
-		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but every member runs %d.%d or later: going back a minor needs etcd's downgrade, which this release does not do", want, lowest.Major(), lowest.Minor())}
+	return lowest, highest
+}
+
+// unfinishedUpgrade names what the last upgrade still waits for before the next minor may follow. etcd moves its
+// cluster version some seconds after the last member has, and only with that a snapshot that leaves behind entries of
+// the log which the minor after the next cannot read (server/etcdserver/apply: ClusterVersionSet).
+func (v *view) unfinishedUpgrade() string {
+	target, err := semver.NewVersion(v.Cluster.Spec.Version)
+	if err != nil {
+		return ""
 	}
-	if floor := upgradeFloors[lowest.Minor()]; floor != nil && target.Minor() > lowest.Minor() && lowest.LessThan(floor) {
-		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but a member runs %s, from which it cannot safely be reached; go to %s or a later %d.%d first", want, lowest, floor, floor.Major(), floor.Minor())}
+	for _, m := range v.members {
+		if m.status == nil || !m.status.Answered || m.status.StorageVersion == "" {
+			continue
+		}
+		runs, errRuns := semver.NewVersion(m.status.Version)
+		stored, errStored := semver.NewVersion(m.status.StorageVersion)
+		if errRuns == nil && errStored == nil && target.Minor() > runs.Minor() && stored.Minor() < runs.Minor() {
+			return fmt.Sprintf("the upgrade to %d.%d is not finished on member %s, its data is still of %d.%d", runs.Major(), runs.Minor(), m.Name, stored.Major(), stored.Minor())
+		}
 	}
-	return Problem{}
+	return ""
 }

@@ -1,9 +1,9 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -28,7 +28,9 @@ type memberView struct {
 	Member
 	status *Status
 	listed *Listed
-	// healthy members answer, know a leader, belong to this cluster and have no alarm.
+	// serves: the member answers, knows a leader, belongs to this cluster and is not corrupt. Its vote counts.
+	serves bool
+	// healthy members serve and have raised no alarm.
 	healthy  bool
 	caughtUp bool
 	lag      uint64
@@ -42,6 +44,7 @@ type memberView struct {
 // look works out what follows from an observation.
 func look(o Observation) *view {
 	v := &view{Observation: o, byName: map[string]*memberView{}, byID: map[string]*memberView{}}
+	v.Members = slices.SortedStableFunc(slices.Values(o.Members), func(a, b Member) int { return compareNames(a.Name, b.Name) })
 	v.clusterID = o.Cluster.Recorded.ClusterID
 	if v.clusterID != "" && o.Etcd.List.ClusterID != v.clusterID {
 		// The list of another cluster says nothing about this one.
@@ -50,7 +53,7 @@ func look(o Observation) *view {
 	if v.clusterID == "" {
 		v.clusterID = o.markedClusterID()
 	}
-	for _, m := range o.Members {
+	for _, m := range v.Members {
 		v.addMember(m)
 	}
 	v.bootstrapMembers = v.findBootstrapMembers()
@@ -59,7 +62,8 @@ func look(o Observation) *view {
 			v.addMember(Member{Name: name})
 		}
 	}
-	sort.SliceStable(v.members, func(i, j int) bool { return lessName(v.members[i].Name, v.members[j].Name) })
+	slices.SortStableFunc(v.members, func(a, b *memberView) int { return compareNames(a.Name, b.Name) })
+	v.dropStrangers()
 	v.joinEtcd()
 	if v.clusterID == "" && v.Etcd.List.Known {
 		v.clusterID = v.Etcd.List.ClusterID
@@ -70,18 +74,27 @@ func look(o Observation) *view {
 	return v
 }
 
+// dropStrangers leaves out what is left of members that this cluster does not have, e.g. a claim of an earlier one.
+func (v *view) dropStrangers() {
+	v.members = slices.DeleteFunc(v.members, func(m *memberView) bool {
+		listed := slices.ContainsFunc(v.Etcd.List.Members, func(l Listed) bool { return l.Name == m.Name })
+		stranger := !listed && m.Workload.State == Missing && !slices.Contains(v.bootstrapMembers, m.Name)
+		if stranger {
+			delete(v.byName, m.Name)
+		}
+		return stranger
+	})
+}
+
 func (v *view) addMember(m Member) {
 	member := &memberView{Member: m}
 	v.members = append(v.members, member)
 	v.byName[m.Name] = member
 }
 
-// lessName orders names by length first, so that member 10 comes after member 9.
-func lessName(a, b string) bool {
-	if len(a) != len(b) {
-		return len(a) < len(b)
-	}
-	return a < b
+// compareNames orders names by length first, so that member 10 comes after member 9.
+func compareNames(a, b string) int {
+	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
 }
 
 // joinEtcd connects what Kubernetes has with what etcd said: by the member that was asked, and by member ID.
@@ -110,14 +123,15 @@ func (v *view) judge(m *memberView) {
 	s := m.status
 	m.trouble = v.trouble(m)
 	m.healthy = m.trouble.IsZero()
+	m.serves = m.healthy || m.trouble.Reason == ReasonAlarmRaised && !slices.Contains(s.Alarms, alarmCorrupt)
 	m.starting = passing(m.trouble.Reason) && !m.marked() && !v.everAnswered(m.Name)
-	if s == nil || !s.Answered {
+	if s == nil || !s.Answered || v.clusterID != "" && s.ClusterID != v.clusterID {
 		return
 	}
 	m.leads = s.LeaderID != "" && s.LeaderID == s.ID
 	var newest uint64
 	for _, other := range v.Etcd.Statuses {
-		if other.Answered && other.RaftApplied > newest {
+		if other.Answered && other.ClusterID == s.ClusterID && other.RaftApplied > newest {
 			newest = other.RaftApplied
 		}
 	}
@@ -136,7 +150,7 @@ func (v *view) trouble(m *memberView) Problem {
 	case s != nil && s.Answered && v.clusterID != "" && s.ClusterID != v.clusterID:
 		return Problem{ReasonClusterIDMismatch, fmt.Sprintf("member %s belongs to etcd cluster %s, not to %s: its volume holds the data of another cluster", m.Name, s.ClusterID, v.clusterID)}
 	case s != nil && s.Answered && len(s.Alarms) > 0:
-		return Problem{ReasonAlarmRaised, fmt.Sprintf("member %s raised the alarm %s", m.Name, strings.Join(s.Alarms, ", "))}
+		return Problem{ReasonAlarmRaised, alarmMessage(m.Name, s.Alarms)}
 	case s != nil && s.Answered && s.LeaderID == "":
 		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s knows no leader", m.Name)}
 	case s != nil && s.Answered && len(s.Errors) > 0:
@@ -149,6 +163,22 @@ func (v *view) trouble(m *memberView) Problem {
 	return v.absence(m)
 }
 
+// alarmCorrupt and alarmNoSpace are etcd's alarms.
+const (
+	alarmCorrupt = "CORRUPT"
+	alarmNoSpace = "NOSPACE"
+)
+
+// alarmMessage says what etcd's documentation says to do
+// (https://etcd.io/docs/v3.6/op-guide/maintenance/#space-quota).
+func alarmMessage(member string, alarms []string) string {
+	message := fmt.Sprintf("member %s raised the alarm %s", member, strings.Join(alarms, ", "))
+	if slices.Contains(alarms, alarmNoSpace) {
+		message += ": the cluster refuses writes; compact and defragment, or raise quota-backend-bytes in spec.config, then run etcdctl alarm disarm"
+	}
+	return message
+}
+
 // absence says why a member does not answer, by the first thing that is missing on the way to a running process.
 func (v *view) absence(m *memberView) Problem {
 	for _, volume := range m.Volumes {
@@ -159,6 +189,8 @@ func (v *view) absence(m *memberView) Problem {
 	switch {
 	case m.Workload.State == Foreign:
 		return Problem{ReasonNameTaken, fmt.Sprintf("StatefulSet %s exists but does not belong to this cluster; delete or rename it", m.Name)}
+	case !m.Workload.Exists() && v.clusterID != "" && len(m.Volumes) == 0 && !v.Cluster.Spec.InMemory:
+		return Problem{ReasonVolumeLost, fmt.Sprintf("member %s has neither a StatefulSet nor a volume: its data is gone", m.Name)}
 	case !m.Workload.Exists():
 		return Problem{ReasonMemberDown, fmt.Sprintf("member %s has no StatefulSet", m.Name)}
 	case !m.Pod.Exists && !m.Workload.Problem.IsZero():
@@ -205,7 +237,7 @@ func (o Observation) markedClusterID() string {
 	id := ""
 	for _, m := range o.Members {
 		for _, volume := range m.Volumes {
-			if volume.ClusterID == "" {
+			if volume.ClusterID == "" || volume.leaves(o.Cluster.UID) {
 				continue
 			}
 			if id != "" && id != volume.ClusterID {
@@ -218,7 +250,7 @@ func (o Observation) markedClusterID() string {
 }
 
 // findBootstrapMembers finds the members that the cluster is founded with: as recorded in the status; else, if the
-// status was lost, as recorded on the StatefulSets or as the data volumes show; else as the spec asks.
+// status was lost, as recorded on the StatefulSets; else as the spec asks and as the data volumes show.
 func (v *view) findBootstrapMembers() []string {
 	if recorded := v.Cluster.Recorded.BootstrapMembers; len(recorded) > 0 {
 		return recorded
@@ -229,17 +261,19 @@ func (v *view) findBootstrapMembers() []string {
 		}
 	}
 	var names []string
-	for _, m := range v.members {
-		if v.clusterID != "" && len(m.Volumes) > 0 {
-			names = append(names, m.Name)
-		}
-	}
-	if len(names) > 0 {
-		sort.Slice(names, func(i, j int) bool { return lessName(names[i], names[j]) })
-		return names
-	}
 	for n := range v.Cluster.Spec.Size {
 		names = append(names, fmt.Sprintf("%s-%d", v.Cluster.Name, n))
 	}
+	for _, m := range v.members {
+		if v.clusterID != "" && m.holds(v.clusterID) && !slices.Contains(names, m.Name) {
+			names = append(names, m.Name)
+		}
+	}
+	slices.SortFunc(names, compareNames)
 	return names
+}
+
+// holds is whether a volume of the member holds data of the cluster.
+func (m *memberView) holds(clusterID string) bool {
+	return slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.ClusterID == clusterID })
 }

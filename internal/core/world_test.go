@@ -29,6 +29,7 @@ type answer struct {
 	clusterID string
 	follows   string
 	version   string
+	stored    string
 	lag       uint64
 	alarms    []string
 	errors    []string
@@ -312,6 +313,8 @@ func (w *world) tellAnswer(a *answer, word string) {
 		a.follows = value
 	case "version":
 		a.version = value
+	case "stored":
+		a.stored = value
 	case "lag":
 		lag, err := strconv.ParseUint(value, 10, 64)
 		must(err)
@@ -324,6 +327,8 @@ func (w *world) tellAnswer(a *answer, word string) {
 		a.learner = true
 	case "unlisted":
 		a.unlisted = true
+	case "joined":
+		a.joined = true
 	default:
 		panic("no answer is " + word)
 	}

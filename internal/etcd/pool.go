@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -131,7 +132,8 @@ func (p *Pool) status(ctx context.Context, endpoint Endpoint) core.Status {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	answer, err := c.Status(ctx, endpoint.Address)
+	// Etcd's own client would wait out the timeout for a member that refuses connections.
+	answer, err := etcdserverpb.NewMaintenanceClient(c.ActiveConnection()).Status(ctx, &etcdserverpb.StatusRequest{}, grpc.WaitForReady(false))
 	if err != nil {
 		status.Error = plainError(err)
 		return status
@@ -141,7 +143,7 @@ func (p *Pool) status(ctx context.Context, endpoint Endpoint) core.Status {
 	if answer.Leader != 0 {
 		status.LeaderID = ID(answer.Leader)
 	}
-	status.Learner, status.Version = answer.IsLearner, answer.Version
+	status.Learner, status.Version, status.StorageVersion = answer.IsLearner, answer.Version, answer.StorageVersion
 	status.DBSize, status.DBSizeInUse = answer.DbSize, answer.DbSizeInUse
 	status.Revision, status.RaftApplied = answer.Header.Revision, answer.RaftAppliedIndex
 	status.Alarms, status.Errors = splitErrors(answer.Errors, answer.Header.MemberId)
@@ -175,7 +177,8 @@ func (p *Pool) MemberList(ctx context.Context, address string) (core.MemberList,
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	answer, err := c.MemberList(ctx)
+	request := &etcdserverpb.MemberListRequest{Linearizable: true}
+	answer, err := etcdserverpb.NewClusterClient(c.ActiveConnection()).MemberList(ctx, request, grpc.WaitForReady(false))
 	if err != nil {
 		return core.MemberList{}, fmt.Errorf("member list from %s: %w", address, err)
 	}

@@ -120,9 +120,12 @@ func TestWorkloads(t *testing.T) {
 		change func(s *situation, w *appsv1.StatefulSet)
 		check  func(w core.Workload) bool
 	}{
-		"changed by someone":    {func(_ *situation, w *appsv1.StatefulSet) { w.Spec.Replicas = new(int32(0)) }, func(w core.Workload) bool { return w.State == core.Drifted }},
+		"changed by someone": {func(_ *situation, w *appsv1.StatefulSet) { w.Spec.Replicas = new(int32(0)) }, func(w core.Workload) bool { return w.State == core.Drifted }},
+		"scaled, and of another release": {func(_ *situation, w *appsv1.StatefulSet) {
+			w.Spec.Replicas, w.Annotations[render.AnnotationAppliedHash] = new(int32(0)), "other"
+		}, func(w core.Workload) bool { return w.State == core.Drifted }},
 		"of someone else":       {func(_ *situation, w *appsv1.StatefulSet) { w.OwnerReferences = nil }, func(w core.Workload) bool { return w.State == core.Foreign }},
-		"of an earlier cluster": {func(_ *situation, w *appsv1.StatefulSet) { w.OwnerReferences[0].UID = "uid-0" }, func(w core.Workload) bool { return w.State == core.Foreign }},
+		"of an earlier cluster": {func(_ *situation, w *appsv1.StatefulSet) { w.OwnerReferences[0].UID = "uid-0" }, func(w core.Workload) bool { return w.State == core.Leaving }},
 		"on its way out": {func(_ *situation, w *appsv1.StatefulSet) {
 			w.DeletionTimestamp, w.Finalizers = &metav1.Time{Time: now}, []string{"f/f"}
 		}, func(w core.Workload) bool { return w.State == core.Leaving }},

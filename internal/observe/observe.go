@@ -161,7 +161,11 @@ func (o *Observer) objects(ctx context.Context, c render.Cluster) ([]core.Object
 
 // state compares one live object with what it should be.
 func state(c render.Cluster, live, wanted client.Object) (core.ObjectState, error) {
+	owner := metav1.GetControllerOf(live)
 	switch {
+	case owner != nil && owner.Kind == "EtcdCluster" && owner.Name == c.Name && owner.UID != c.UID:
+		// It belongs to an earlier cluster of this name, and goes with it.
+		return core.Leaving, nil
 	case !metav1.IsControlledBy(live, c.EtcdCluster):
 		return core.Foreign, nil
 	case live.GetDeletionTimestamp() != nil:
@@ -278,7 +282,8 @@ func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Wo
 	}
 	// Another hash means that the spec, or the operator, has changed since it was applied; that alone is no drift:
 	// it reaches the member when it is rolled.
-	if state == core.Drifted && live.Annotations[render.AnnotationAppliedHash] != applied.GetAnnotations()[render.AnnotationAppliedHash] {
+	scaled := live.Spec.Replicas != nil && *live.Spec.Replicas != 1
+	if state == core.Drifted && !scaled && live.Annotations[render.AnnotationAppliedHash] != applied.GetAnnotations()[render.AnnotationAppliedHash] {
 		w.State = core.Current
 	}
 	return w, nil

@@ -18,8 +18,8 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
-// defaultClassAnnotation marks the StorageClass that claims without a class get.
-const defaultClassAnnotation = "storageclass.kubernetes.io/is-default-class"
+// defaultClassAnnotations mark the StorageClass that claims without a class get; Kubernetes honours the older one too.
+var defaultClassAnnotations = []string{"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"}
 
 // longestMessage bounds what is quoted from elsewhere.
 const longestMessage = 400
@@ -156,7 +156,7 @@ func (o *Observer) noDefaultClass(ctx context.Context) bool {
 		return false
 	}
 	return !slices.ContainsFunc(list.Items, func(class storagev1.StorageClass) bool {
-		return class.Annotations[defaultClassAnnotation] == "true"
+		return slices.ContainsFunc(defaultClassAnnotations, func(name string) bool { return class.Annotations[name] == "true" })
 	})
 }
 

@@ -83,6 +83,8 @@ func TestLongMessages(t *testing.T) {
 }
 
 func TestWhyAClaimHasNoVolume(t *testing.T) {
+	oldDefault := class("fast", false)
+	oldDefault.Annotations = map[string]string{"storageclass.beta.kubernetes.io/is-default-class": "true"}
 	event := warning("e", "claim-of-demo-0", "ProvisioningFailed", "disk quota reached", time.Minute)
 	for name, test := range map[string]struct {
 		class   *string
@@ -102,10 +104,11 @@ func TestWhyAClaimHasNoVolume(t *testing.T) {
 			nil, []client.Object{class("slow", false)}, core.ReasonStorageClassMissing,
 			"claim data-demo-0-0 names no StorageClass and there is no default one: set spec.storage.storageClassName to one of: slow",
 		},
-		"provisioner fails":               {new("fast"), []client.Object{class("fast", true), event}, core.ReasonVolumePending, "claim data-demo-0-0 gets no volume: disk quota reached"},
-		"it waits for its pod":            {new("fast"), []client.Object{class("fast", true)}, "", ""},
-		"it waits for the default class":  {nil, []client.Object{class("fast", true)}, "", ""},
-		"a volume without class is meant": {new(""), nil, "", ""},
+		"provisioner fails":                                  {new("fast"), []client.Object{class("fast", true), event}, core.ReasonVolumePending, "claim data-demo-0-0 gets no volume: disk quota reached"},
+		"it waits for its pod":                               {new("fast"), []client.Object{class("fast", true)}, "", ""},
+		"it waits for the default class":                     {nil, []client.Object{class("fast", true)}, "", ""},
+		"it waits for the default class, marked the old way": {nil, []client.Object{oldDefault}, "", ""},
+		"a volume without class is meant":                    {new(""), nil, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSituation(test.others...)

@@ -151,6 +151,10 @@ func containsItems(live, wanted []any) bool {
 
 func nameOf(item any) string {
 	if m, ok := item.(map[string]any); ok {
+		// Mounts are told apart by their path: one volume can be mounted twice.
+		if path, ok := m["mountPath"].(string); ok {
+			return path
+		}
 		if name, ok := m["name"].(string); ok {
 			return name
 		}

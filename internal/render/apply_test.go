@@ -97,6 +97,19 @@ func TestNoticesDrift(t *testing.T) {
 	}
 }
 
+// TestTwoMountsOfOneVolume: they are told apart by their path.
+func TestTwoMountsOfOneVolume(t *testing.T) {
+	c := everything()
+	c.Spec.PodTemplate.Spec.VolumeMounts = []corev1.VolumeMount{
+		{Name: "extra", MountPath: "/a", SubPath: "a"}, {Name: "extra", MountPath: "/b", SubPath: "b"},
+	}
+	set, applied := live(t, c)
+	holds(t, set, applied, true)
+	mounts := etcdOf(set).VolumeMounts
+	mounts[len(mounts)-1].SubPath = "changed"
+	holds(t, set, applied, false)
+}
+
 // TestNoticesWhatIsToGo: an annotation is not wanted any more. The live object has all that is wanted, but also that.
 func TestNoticesWhatIsToGo(t *testing.T) {
 	with := everything()

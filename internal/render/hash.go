@@ -28,8 +28,8 @@ func (c Cluster) MemberHash() string {
 	return hash(struct {
 		Image    string                          `json:"image"`
 		Config   map[string]v1alpha1.ConfigValue `json:"config,omitempty"`
-		Metadata v1alpha1.PodMetadata            `json:"metadata,omitzero"`
-		Pod      v1alpha1.PodSpec                `json:"pod,omitzero"`
+		Metadata v1alpha1.PodMetadata            `json:"metadata"`
+		Pod      v1alpha1.PodSpec                `json:"pod"`
 	}{c.Image(), c.Spec.Config, c.Spec.PodTemplate.Metadata, pod})
 }
 

@@ -17,6 +17,7 @@ func TestMemberHashStays(t *testing.T) {
 	for name, change := range map[string]func(c *render.Cluster){
 		"the default pull policy, written out":        func(c *render.Cluster) { c.Spec.PodTemplate.Spec.ImagePullPolicy = corev1.PullIfNotPresent },
 		"the default grace period, written out":       func(c *render.Cluster) { c.Spec.PodTemplate.Spec.TerminationGracePeriodSeconds = new(int64(30)) },
+		"an empty list":                               func(c *render.Cluster) { c.Spec.PodTemplate.Spec.Env = []corev1.EnvVar{} },
 		"no settings, written out":                    func(c *render.Cluster) { c.Spec.Config = map[string]v1alpha1.ConfigValue{} },
 		"another size":                                func(c *render.Cluster) { c.Spec.Size = new(int32(5)) },
 		"larger volumes":                              func(c *render.Cluster) { c.Spec.Storage.Size = quantity("20Gi") },

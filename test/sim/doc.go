@@ -5,7 +5,7 @@
 // of the operator. A pass makes a core.Observation of the state, calls core.Decide, and carries the actions out under
 // the preconditions that internal/act has. Every state is visited once; a trace to a violation is as short as can be.
 //
-// What is modelled:
+// What is modeled:
 //   - the EtcdCluster: deleted and made again under its name, spec changes, pause, the recorded status, conflicts;
 //   - per member: the StatefulSet with what its controller has seen of it, the pod, the claim, the data on its volume;
 //   - etcd: founding from a static initial cluster, the refusal to found again while a peer knows better, quorum,

@@ -1,6 +1,6 @@
 package sim
 
-// MaxMembers bounds the size of a modelled cluster.
+// MaxMembers bounds the size of a modeled cluster.
 const MaxMembers = 5
 
 // Hash stands for what the user asks of a member.

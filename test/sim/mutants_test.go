@@ -84,7 +84,8 @@ func outdated(o core.Observation) []core.Member {
 	var members []core.Member
 	for _, m := range o.Members {
 		want := o.Cluster.Spec.MemberHash
-		if m.Workload.MemberHash == want && m.Workload.Settled && m.Pod.Exists && !m.Pod.Deleting && m.Pod.MemberHash != want {
+		ready := m.Workload.MemberHash == want && m.Workload.Settled
+		if ready && m.Pod.Exists && !m.Pod.Deleting && m.Pod.MemberHash != want {
 			members = append(members, m)
 		}
 	}
@@ -93,6 +94,11 @@ func outdated(o core.Observation) []core.Member {
 
 func restart(m core.Member) core.Action {
 	return core.RestartMember{Member: m.Name, PodUID: m.Pod.UID}
+}
+
+// again applies a StatefulSet that exists.
+func again(m core.Member, start core.Start) core.Action {
+	return core.ApplyMember{Member: m.Name, Start: start, BootstrapMembers: m.Workload.BootstrapMembers}
 }
 
 // instead replaces what disrupts in a decision.
@@ -106,7 +112,7 @@ func instead(d core.Decision, actions ...core.Action) core.Decision {
 func outdate(o core.Observation, d core.Decision) core.Decision {
 	for _, m := range o.Members {
 		if m.Workload.Exists() && m.Workload.MemberHash != o.Cluster.Spec.MemberHash {
-			d.Actions = append(d.Actions, core.ApplyMember{Member: m.Name, Start: m.Workload.Start, BootstrapMembers: m.Workload.BootstrapMembers})
+			d.Actions = append(d.Actions, again(m, m.Workload.Start))
 		}
 	}
 	return d
@@ -184,7 +190,7 @@ func forgetful(o core.Observation) core.Decision {
 	for _, m := range o.Members {
 		marked := slices.ContainsFunc(m.Volumes, func(v core.Volume) bool { return v.ClusterID != "" })
 		if m.Workload.Start == core.StartSealed && !marked {
-			d.Actions = append(d.Actions, core.ApplyMember{Member: m.Name, Start: core.StartBootstrap, BootstrapMembers: m.Workload.BootstrapMembers})
+			d.Actions = append(d.Actions, again(m, core.StartBootstrap))
 		}
 	}
 	return d
@@ -232,7 +238,7 @@ func undeleted(o core.Observation) core.Decision {
 func flips(o core.Observation) core.Decision {
 	d := core.Decide(o)
 	for _, m := range o.Members {
-		d.Actions = append(d.Actions, core.ApplyMember{Member: m.Name, Start: 1 - m.Workload.Start, BootstrapMembers: m.Workload.BootstrapMembers})
+		d.Actions = append(d.Actions, again(m, 1-m.Workload.Start))
 	}
 	return d
 }
@@ -241,7 +247,7 @@ func repeats(o core.Observation) core.Decision {
 	d := core.Decide(o)
 	for _, m := range o.Members {
 		if m.Workload.Exists() {
-			d.Actions = append(d.Actions, core.ApplyMember{Member: m.Name, Start: m.Workload.Start, BootstrapMembers: m.Workload.BootstrapMembers})
+			d.Actions = append(d.Actions, again(m, m.Workload.Start))
 		}
 	}
 	return d

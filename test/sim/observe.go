@@ -8,10 +8,10 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
-// version is the etcd version of all members: versions are not modelled.
+// version is the etcd version of all members: versions are not modeled.
 const version = "3.6.16"
 
-// now is the time of every observation: time is not modelled.
+// now is the time of every observation: time is not modeled.
 var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // visible is what the API server shows: what is on a volume, and what a controller knows, it does not.
@@ -176,7 +176,8 @@ func (w *World) status(v *State, m int) core.Status {
 	}
 	id := v.Live.Members[m].Claim.Data
 	status := core.Status{
-		Member: memberName(m), Answered: true, ClusterID: clusterID(id), ID: memberID(m, id), Version: version, RaftApplied: 5000,
+		Member: memberName(m), Answered: true, ClusterID: clusterID(id), ID: memberID(m, id),
+		Version: version, RaftApplied: 5000,
 	}
 	if v.Leader != 0 && id == v.Formed {
 		status.LeaderID = memberID(int(v.Leader-1), id)

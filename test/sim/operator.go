@@ -120,7 +120,8 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 	}
 	v := w.decide(s, cut.Unready)
 	reports := v.id != cluster.RecordedID || v.founders != cluster.RecordedFounders
-	if cut.Early && cut.After >= writes(v, reports) || cut.Late && (v.disruptive == nil || isRecreate(v.disruptive) || s.Late.Kind != NotLate) {
+	never := v.disruptive == nil || isRecreate(v.disruptive) || s.Late.Kind != NotLate
+	if cut.Early && cut.After >= writes(v, reports) || cut.Late && never {
 		return false
 	}
 	for _, broken := range v.broken {

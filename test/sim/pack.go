@@ -145,7 +145,9 @@ func (k *Key) unpack() State {
 	for m := range MaxMembers {
 		u, seen := unpacker(k[m]), unpacker(k[MaxMembers+m])
 		s.Live.Members[m] = u.member()
-		s.Nodes[m] = Node{Behind: u.flag(), Unreachable: u.flag(), Ran: u.bits(2), DownByUs: u.flag(), Same: Same(u.bits(3))}
+		s.Nodes[m] = Node{
+			Behind: u.flag(), Unreachable: u.flag(), Ran: u.bits(2), DownByUs: u.flag(), Same: Same(u.bits(3)),
+		}
 		s.Seen.Members[m] = seen.member()
 	}
 	clusters, rest := unpacker(k[2*MaxMembers]), unpacker(k[2*MaxMembers+1])

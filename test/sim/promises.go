@@ -198,7 +198,8 @@ func (w *World) checkReport(s *State, v *verdict, p *Pass) {
 // checkContained checks that a member is not moved to a template with which another one does not run.
 func (w *World) checkContained(s *State, m int, p *Pass) {
 	member := &s.Live.Members[m]
-	if s.Formed == 0 || member.Claim.Data != s.Formed || member.Workload.Known.Hash != Bad || member.Pod.Template.Hash == Bad {
+	moves := member.Workload.Known.Hash == Bad && member.Pod.Template.Hash != Bad
+	if s.Formed == 0 || member.Claim.Data != s.Formed || !moves {
 		return
 	}
 	for other := range w.Size {
@@ -228,8 +229,8 @@ func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 	cluster := &s.Live.Cluster
 	waits := false
 	for m := range w.Size {
-		member := &s.Live.Members[m]
-		if member.Claim.Exists && !member.Claim.Bound && member.Claim.Storage != cluster.Storage && !w.blockedByVolumes(s, v) {
+		claim := &s.Live.Members[m].Claim
+		if claim.Exists && !claim.Bound && claim.Storage != cluster.Storage && !w.blockedByVolumes(s, v) {
 			waits = true
 			p.broke(Follows, "the claim of %s waits for a volume that the spec does not ask for", memberName(m))
 		}
