@@ -91,18 +91,20 @@ func (a *Actor) recreateMember(ctx context.Context, c render.Cluster, step core.
 		}
 		claims = append(claims, claim)
 	}
+	// The claims first: if this is cut off, the StatefulSet still says that the member is to be made again. A claim stays
+	// until the pod that waits for it is gone.
+	for _, claim := range claims {
+		err := a.Client.Delete(ctx, claim, client.Preconditions{UID: &claim.UID, ResourceVersion: &claim.ResourceVersion})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting claim %s/%s: %w", claim.Namespace, claim.Name, err)
+		}
+	}
 	if step.WorkloadUID != "" {
 		uid := types.UID(step.WorkloadUID)
 		workload := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: step.Member}}
 		err := a.Client.Delete(ctx, workload, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("deleting StatefulSet %s/%s: %w", c.Namespace, step.Member, err)
-		}
-	}
-	for _, claim := range claims {
-		err := a.Client.Delete(ctx, claim, client.Preconditions{UID: &claim.UID, ResourceVersion: &claim.ResourceVersion})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("deleting claim %s/%s: %w", claim.Namespace, claim.Name, err)
 		}
 	}
 	return nil

@@ -94,7 +94,7 @@ func TestRecreate(t *testing.T) {
 	if _, err := s.do(&leaders{}, recreate); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"delete demo-0", "delete data-demo-0-0", "delete wal-demo-0-0"}; !slices.Equal(s.writes, want) {
+	if want := []string{"delete data-demo-0-0", "delete wal-demo-0-0", "delete demo-0"}; !slices.Equal(s.writes, want) {
 		t.Errorf("%v", s.writes)
 	}
 	if p := s.preconditions["demo-0"]; p.UID == nil || *p.UID != "w" {

@@ -226,7 +226,7 @@ func (v *view) planned(p plan, m *memberView) bool {
 			away++
 		}
 	}
-	return rolling && away == 1 && v.Etcd.List.Known && v.restarting(m)
+	return rolling && away == 1 && v.Etcd.List.Known && v.restarting(m) && m.Workload.MemberHash == v.Cluster.Spec.MemberHash
 }
 
 // passing reasons belong to every start of a member; they are no trouble while a cluster is made.

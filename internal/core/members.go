@@ -1,6 +1,9 @@
 package core
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // applyMembers makes the StatefulSets that are missing, and mends those that drifted or that are to be sealed.
 //
@@ -10,13 +13,10 @@ func (v *view) applyMembers() []Action {
 	var actions []Action
 	for _, name := range v.bootstrapMembers {
 		m := v.byName[name]
-		start, known := v.startOf(m)
-		if !known {
-			continue
-		}
+		start := v.startOf(m)
 		apply := ApplyMember{Member: name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: m.Workload.Retry}
 		switch {
-		case m.Workload.State == Missing && m.remnants() == 0 && v.Cluster.Spec.Size > 0:
+		case m.Workload.State == Missing && m.remnants() == 0 && v.Cluster.Spec.Size > 0 && !v.inTheWay():
 			actions = append(actions, apply)
 		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash:
 			// Applying would bring in what the rollout has not come to yet.
@@ -28,19 +28,24 @@ func (v *view) applyMembers() []Action {
 }
 
 // startOf decides how a member would start on an empty volume. Only members that are certain to have never run may
-// found the cluster: initial-cluster-state belongs to the phase of the cluster, not to a member.
-func (v *view) startOf(m *memberView) (start Start, known bool) {
+// found the cluster: initial-cluster-state belongs to the phase of the cluster, not to a member. Once the cluster is
+// formed, only a StatefulSet that was made before may still found, by the founding token that it has.
+func (v *view) startOf(m *memberView) Start {
 	switch {
-	case m.Workload.Exists() && m.Workload.Start == StartSealed:
-		return StartSealed, true
-	case m.marked(), m.listed != nil && m.listed.Started:
-		return StartSealed, true
-	case v.clusterID == "", m.listed != nil && !m.listed.Started:
-		return StartBootstrap, true
-	case m.Workload.Exists():
-		return m.Workload.Start, true
+	case m.Workload.Exists() && m.Workload.Start == StartSealed, m.marked(), m.listed != nil && m.listed.Started:
+		return StartSealed
+	case m.Workload.Exists() || v.clusterID == "":
+		return StartBootstrap
 	}
-	return StartSealed, false
+	return StartSealed
+}
+
+// inTheWay is whether a StatefulSet under a member's name is not ours, or is leaving: members of an earlier cluster
+// may still run, and what is made beside them would found another one.
+func (v *view) inTheWay() bool {
+	return slices.ContainsFunc(v.members, func(m *memberView) bool {
+		return m.Workload.State == Foreign || m.Workload.State == Leaving
+	})
 }
 
 // remnants counts what is left of an earlier StatefulSet of the member and is on its way out: a new one would only
@@ -98,9 +103,9 @@ func (v *view) retryRefused() []Action {
 	bucket := v.Now.Unix() / int64(retryEvery.Seconds())
 	var actions []Action
 	for _, m := range v.members {
-		start, known := v.startOf(m)
+		start := v.startOf(m)
 		upToDate := m.Workload.MemberHash == v.Cluster.Spec.MemberHash
-		if known && upToDate && m.Workload.State == Current && m.Workload.Start == start && !m.Workload.Problem.IsZero() && !m.Pod.Exists && m.Workload.Retry < bucket {
+		if upToDate && m.Workload.State == Current && m.Workload.Start == start && !m.Workload.Problem.IsZero() && !m.Pod.Exists && m.Workload.Retry < bucket {
 			actions = append(actions, ApplyMember{Member: m.Name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: bucket})
 		}
 	}
@@ -114,7 +119,7 @@ func (v *view) recreate(m *memberView) (Action, Problem) {
 	for _, volume := range m.Volumes {
 		unbound = unbound && !volume.Bound
 	}
-	if !unbound || len(m.Volumes) == 0 || m.Pod.Running || m.marked() || m.listed != nil && m.listed.Started {
+	if !unbound || len(m.Volumes) == 0 || m.Workload.Start == StartSealed || m.Pod.Running || m.marked() || m.listed != nil && m.listed.Started {
 		return nil, Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage asks for other volumes than member %s has: this release does not change the volumes of a member that has run; everything else of the spec is applied", m.Name)}
 	}
 	return RecreateMember{Member: m.Name, WorkloadUID: m.Workload.UID, Volumes: m.Volumes},

@@ -84,6 +84,9 @@ func (v *view) running() running {
 	for _, m := range v.members {
 		if m.status != nil && m.status.Answered {
 			r.answered = appendVersion(r.answered, m.status.Version)
+			if len(appendVersion(nil, m.status.Version)) == 0 {
+				r.unknown = m.status.Version
+			}
 			continue
 		}
 		for _, recorded := range v.Cluster.Recorded.Members {
@@ -113,7 +116,7 @@ func (v *view) rollOut(p *plan, pending []*memberView) {
 		}
 	}
 	for _, m := range pending {
-		if !m.serves && v.mayRestart(m) && v.bringUpToDate(p, m) {
+		if !m.serves && v.mayRestart(m) && !v.spreads(m) && v.bringUpToDate(p, m) {
 			return
 		}
 	}
@@ -139,6 +142,18 @@ func volatile(m *memberView) Problem {
 	return Problem{ReasonMemberVolatile, fmt.Sprintf("member %s keeps its data in memory and would lose it by a restart: this release does not change running members of spec.storage.medium Memory; make a new cluster", m.Name)}
 }
 
+// spreads is whether the new template could be bad and reach another member through a moment's weakness: a member that
+// has it already does not run. Then only members follow that have a problem of their own; the new template may mend it.
+func (v *view) spreads(m *memberView) bool {
+	if !passing(m.trouble.Reason) {
+		return false
+	}
+	return slices.ContainsFunc(v.members, func(other *memberView) bool {
+		up := other.Workload.MemberHash == v.Cluster.Spec.MemberHash && (!other.Pod.Exists || other.Pod.MemberHash == v.Cluster.Spec.MemberHash)
+		return other != m && up && !other.Pod.Running && other.trouble.Reason != ReasonVolumeLost
+	})
+}
+
 // mayRestart is the one guard of every restart: the others serve on without the member; or it is not running at all;
 // or nothing serves anyway, by the kubelets' word too. A single member has nobody to serve on; its restart is what the
 // user asked for.
@@ -149,13 +164,27 @@ func (v *view) mayRestart(m *memberView) bool {
 	case v.keepsQuorum(m.Name):
 		return true
 	case !v.Etcd.List.Known:
-		return !m.serves && v.noneReady()
+		return !m.serves && v.noneReady() && (v.clusterID == "" || v.cannotElect(m))
 	}
 	return v.alone()
 }
 
 // alone is whether the cluster has this one member only.
 func (v *view) alone() bool { return len(v.Etcd.List.Members) == 1 && len(v.members) == 1 }
+
+// cannotElect is whether too few members run for a leader, and none of the others is about to come back: while a
+// majority runs, an election may end at any moment.
+func (v *view) cannotElect(without *memberView) bool {
+	running := 0
+	for _, m := range v.members {
+		if m.Pod.Running && !m.Pod.Deleting {
+			running++
+		} else if m != without && passing(m.trouble.Reason) {
+			return false
+		}
+	}
+	return running < Quorum(len(v.bootstrapMembers))
+}
 
 func (v *view) noneReady() bool {
 	return !slices.ContainsFunc(v.members, func(m *memberView) bool { return m.Pod.Ready })
@@ -194,14 +223,10 @@ func (v *view) waitsFor() string {
 // nothing; then, for a leader, the leadership; then its pod, once the StatefulSet controller has seen the new template.
 func (v *view) bringUpToDate(p *plan, m *memberView) bool {
 	want := v.Cluster.Spec.MemberHash
-	start, known := v.startOf(m)
 	next := fmt.Sprintf("; next: %s", m.Name)
 	switch {
 	case m.Workload.MemberHash != want:
-		if !known {
-			return false
-		}
-		p.actions = append(p.actions, ApplyMember{Member: m.Name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: m.Workload.Retry})
+		p.actions = append(p.actions, ApplyMember{Member: m.Name, Start: v.startOf(m), BootstrapMembers: v.bootstrapMembers, Retry: m.Workload.Retry})
 	case !m.Workload.Settled || !m.Pod.Exists || m.Pod.Deleting || m.Pod.MemberHash == want:
 		return false
 	case m.leads && m.Pod.Running && !v.alone():

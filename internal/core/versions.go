@@ -19,6 +19,8 @@ var upgradeFloors = map[uint64]*semver.Version{
 type running struct {
 	// answered are those of the members that answer, remembered those of members that answered before.
 	answered, remembered []*semver.Version
+	// unknown is one that is no version.
+	unknown string
 }
 
 // versionHop says why the wanted version cannot be reached from the versions that run, or nothing if it can.
@@ -30,6 +32,9 @@ func versionHop(want string, r running) Problem {
 	target, err := semver.NewVersion(want)
 	if err != nil {
 		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version %q is not a version; write MAJOR.MINOR.PATCH, e.g. 3.6.16", want)}
+	}
+	if r.unknown != "" {
+		return Problem{ReasonVersionHopRefused, fmt.Sprintf("a member runs version %q, which is not one that the operator knows", r.unknown)}
 	}
 	lowest, _ := extremes(append(slices.Clone(r.answered), r.remembered...))
 	if lowest == nil {

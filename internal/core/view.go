@@ -189,8 +189,6 @@ func (v *view) absence(m *memberView) Problem {
 	switch {
 	case m.Workload.State == Foreign:
 		return Problem{ReasonNameTaken, fmt.Sprintf("StatefulSet %s exists but does not belong to this cluster; delete or rename it", m.Name)}
-	case !m.Workload.Exists() && v.clusterID != "" && len(m.Volumes) == 0 && !v.Cluster.Spec.InMemory:
-		return Problem{ReasonVolumeLost, fmt.Sprintf("member %s has neither a StatefulSet nor a volume: its data is gone", m.Name)}
 	case !m.Workload.Exists():
 		return Problem{ReasonMemberDown, fmt.Sprintf("member %s has no StatefulSet", m.Name)}
 	case !m.Pod.Exists && !m.Workload.Problem.IsZero():
@@ -253,7 +251,7 @@ func (o Observation) markedClusterID() string {
 // status was lost, as recorded on the StatefulSets; else as the spec asks and as the data volumes show.
 func (v *view) findBootstrapMembers() []string {
 	if recorded := v.Cluster.Recorded.BootstrapMembers; len(recorded) > 0 {
-		return recorded
+		return v.withListed(recorded)
 	}
 	for _, m := range v.members {
 		if m.Workload.Exists() && len(m.Workload.BootstrapMembers) > 0 {
@@ -267,6 +265,17 @@ func (v *view) findBootstrapMembers() []string {
 	for _, m := range v.members {
 		if v.clusterID != "" && m.holds(v.clusterID) && !slices.Contains(names, m.Name) {
 			names = append(names, m.Name)
+		}
+	}
+	return v.withListed(names)
+}
+
+// withListed adds the members that etcd itself lists: they are part of the cluster whatever was recorded.
+func (v *view) withListed(names []string) []string {
+	names = slices.Clone(names)
+	for _, l := range v.Etcd.List.Members {
+		if strings.HasPrefix(l.Name, v.Cluster.Name+"-") && !slices.Contains(names, l.Name) && v.byName[l.Name] != nil {
+			names = append(names, l.Name)
 		}
 	}
 	slices.SortFunc(names, compareNames)

@@ -60,8 +60,10 @@ func TestThreeMembers(t *testing.T) {
 	// One of three is killed: it is unknown, the others serve.
 	c.kill(leader)
 	gone := slices.Index(c.members, leader)
-	e = c.await(pool, "the killed one does not answer", func(e core.Etcd) bool { return !e.Statuses[gone].Answered && e.List.Known })
-	if s := e.Statuses[gone]; s.Error != "connection refused" || s.ID != "" {
+	e = c.await(pool, "the killed one does not answer", func(e core.Etcd) bool {
+		return e.Statuses[gone].Error == "connection refused" && e.List.Known
+	})
+	if s := e.Statuses[gone]; s.Answered || s.ID != "" {
 		t.Errorf("%+v", s)
 	}
 

@@ -69,6 +69,7 @@ func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (
 	if err != nil {
 		return Observed{}, err
 	}
+	built.VolumeSize = smallestVolume(held.claims)
 	observed := Observed{Render: built}
 	observed.Now = o.Now().Truncate(time.Second)
 	observed.Cluster = core.Cluster{
@@ -119,6 +120,18 @@ func (o *Observer) holdings(ctx context.Context, c render.Cluster) (holdings, er
 		pods:      slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !isMemberPod(c, &p) }),
 		claims:    slices.DeleteFunc(claims.Items, func(p corev1.PersistentVolumeClaim) bool { return !isMemberClaim(c, &p) }),
 	}, nil
+}
+
+// smallestVolume is the capacity of the smallest data volume, in bytes; 0 if none is bound yet.
+func smallestVolume(claims []corev1.PersistentVolumeClaim) int64 {
+	var smallest int64
+	for i := range claims {
+		capacity := claims[i].Status.Capacity.Storage().Value()
+		if strings.HasPrefix(claims[i].Name, render.DataVolume+"-") && capacity > 0 && (smallest == 0 || capacity < smallest) {
+			smallest = capacity
+		}
+	}
+	return smallest
 }
 
 func isMember(c render.Cluster, name string) bool {

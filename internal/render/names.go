@@ -52,6 +52,8 @@ type Cluster struct {
 	*v1alpha1.EtcdCluster
 	// Domain is the DNS domain of the Kubernetes cluster, e.g. cluster.local.
 	Domain string
+	// VolumeSize is that of the smallest data volume there is, in bytes; 0 if there is none yet.
+	VolumeSize int64
 	// Voters is the number of voters that the disruption budget protects.
 	Voters int
 }

@@ -72,11 +72,15 @@ func (c Cluster) settings() map[string]string {
 	return settings
 }
 
-// quota leaves a fifth of the volume to the log and to snapshots, and is at most 8 GiB, etcd's suggested maximum
+// quota leaves a fifth of the smallest volume to the log and to snapshots, and is at most 8 GiB, etcd's suggested maximum
 // (https://etcd.io/docs/v3.6/dev-guide/limit/#storage-size-limit).
 func (c Cluster) quota() string {
 	const suggestedMaximum = 8 << 30
-	return fmt.Sprint(min(c.Spec.Storage.Size.Value()/5*4, suggestedMaximum))
+	size := c.Spec.Storage.Size.Value()
+	if c.VolumeSize > 0 {
+		size = min(size, c.VolumeSize)
+	}
+	return fmt.Sprint(min(size/5*4, suggestedMaximum))
 }
 
 func (c Cluster) minor() string {

@@ -41,14 +41,10 @@ var runs = []struct {
 // knownIssues are promises that the core is known to break, and why. What is found is printed and counted, but fails
 // nothing. One that is not found any more is to be taken off the list.
 var knownIssues = map[Promise]string{
-	LetsElect:       electing,
-	OneAtATime:      electing,
-	KeepsQuorumLate: electing,
-	Contained:       "a member that is down for a moment is moved to a spec with which another one does not run",
-	Revives:         "a missing StatefulSet is not made again while the cluster is known but the member list is not, unless the claim is marked; and an EtcdCluster that was made again can record fewer founders than there are",
-	StaysLost:       "a sealed member whose claim is new and unbound is recreated for spec.storage, and with it goes the seal; with the status lost too, it founds again",
-	StartsClean:     "members are made although a StatefulSet of an earlier EtcdCluster of the same name still runs",
-	Follows:         "a claim without a volume that outlives its StatefulSet is not compared with spec.storage",
+	LetsElect:  electing,
+	OneAtATime: electing,
+	StaysLost:  "a sealed member whose claim is new and unbound is recreated for spec.storage, and with it goes the seal; with the status lost too, it founds again",
+	Follows:    "a claim without a volume that outlives its StatefulSet is not compared with spec.storage",
 }
 
 const electing = "while the member list is not known, a running member that is not ready is restarted, whatever the others do"
@@ -76,6 +72,15 @@ func TestSim(t *testing.T) {
 			})
 		}
 	})
+	for promise := range knownIssues {
+		found := false
+		for _, result := range results {
+			found = found || slices.Contains(result.Order, promise)
+		}
+		if !found && len(results) == len(runs) {
+			t.Logf("the known issue %q was not found: take it off the list", promise)
+		}
+	}
 	writeResults(t, results)
 }
 
@@ -120,7 +125,7 @@ type figure struct {
 	Ratio *float64 `json:"ratio,omitempty"`
 }
 
-// writeResults leaves the figures in build/results/sim.json.
+// writeResults leaves the figures in build/results/sim.json, if everything ran.
 func writeResults(t *testing.T, results map[string]Result) {
 	t.Helper()
 	var states, transitions, suffixes, depth, broken int
@@ -130,7 +135,7 @@ func writeResults(t *testing.T, results map[string]Result) {
 		depth, longest = max(depth, r.Depth), max(longest, r.Took.Seconds())
 		broken += len(r.Order)
 	}
-	if states == 0 {
+	if len(results) < len(runs) {
 		return
 	}
 	fmt.Printf("sim: %d states, %d transitions, %d suffixes in all; depth up to %d\n", states, transitions, suffixes, depth)

@@ -60,7 +60,9 @@ func (s *scene) explain() {
 	var pods corev1.PodList
 	_ = env.Client.List(ctx, &pods, client.InNamespace(s.namespace))
 	for i := range pods.Items {
-		s.Logf("pod %s: %s %+v", pods.Items[i].Name, pods.Items[i].Status.Phase, pods.Items[i].Status.ContainerStatuses)
+		for _, container := range pods.Items[i].Status.ContainerStatuses {
+			s.Logf("  pod %s: %s, started %d times, %s", pods.Items[i].Name, pods.Items[i].Status.Phase, container.RestartCount+1, state(container.State))
+		}
 	}
 }
 
@@ -256,6 +258,19 @@ func (s *scene) gone(object client.Object) {
 		}
 		return fmt.Errorf("it is there (%v)", err)
 	})
+}
+
+// state is a container's state in a few words.
+func state(s corev1.ContainerState) string {
+	switch {
+	case s.Waiting != nil:
+		return s.Waiting.Reason + ": " + s.Waiting.Message
+	case s.Terminated != nil:
+		return fmt.Sprintf("ended with %d", s.Terminated.ExitCode)
+	case s.Running != nil:
+		return "running"
+	}
+	return "unknown"
 }
 
 func runs(pod *corev1.Pod) bool {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -76,7 +77,9 @@ func essence(object client.Object) string {
 		}
 	}
 	if labels, ok := metadata["labels"].(map[string]any); ok {
-		delete(labels, "controller-revision-hash")
+		for _, name := range []string{"controller-revision-hash", "topology.kubernetes.io/zone", "topology.kubernetes.io/region"} {
+			delete(labels, name)
+		}
 	}
 	if spec, ok := content["spec"].(map[string]any); ok {
 		for _, name := range []string{"clusterIP", "clusterIPs", "nodeName", "volumeName"} {
@@ -93,7 +96,7 @@ func essence(object client.Object) string {
 // ends waits until the cluster is as another one was in the end.
 func (s *scene) ends(like map[string]string) {
 	s.Helper()
-	s.eventually("everything is as after an undisturbed run", patience, func() error {
+	s.eventually("everything is as after an undisturbed run", 20*time.Second, func() error {
 		if diff := cmp.Diff(like, s.snapshot()); diff != "" {
 			return fmt.Errorf("- undisturbed, + here:\n%s", diff)
 		}
