@@ -167,7 +167,7 @@ func (a *Actor) apply(ctx context.Context, c render.Cluster, object client.Objec
 		return &StaleError{What: describe(applied) + " is being deleted"}
 	default:
 		if workload, ok := live.(*appsv1.StatefulSet); ok {
-			if err := render.KeepStorage(applied, workload); err != nil {
+			if err := fit(applied, workload); err != nil {
 				return err
 			}
 		}
@@ -176,6 +176,18 @@ func (a *Actor) apply(ctx context.Context, c render.Cluster, object client.Objec
 		return fmt.Errorf("applying %s: %w", describe(applied), err)
 	}
 	return nil
+}
+
+// fit makes an applied StatefulSet fit the live one. One that is sealed stays sealed: who would unseal it has not seen
+// yet that the member has run.
+func fit(applied *unstructured.Unstructured, live *appsv1.StatefulSet) error {
+	if applied.GetAnnotations()[render.AnnotationStart] == render.StartBootstrap {
+		if live.Annotations[render.AnnotationStart] == render.StartSealed {
+			return &StaleError{What: describe(applied) + " is sealed by now"}
+		}
+		applied.SetResourceVersion(live.ResourceVersion)
+	}
+	return render.KeepStorage(applied, live)
 }
 
 func describe(object *unstructured.Unstructured) string {

@@ -53,7 +53,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestFailureEndsThePass: what comes after a step that failed rests on it. Its neighbours are carried out all the same.
+// TestFailureEndsThePass: what comes after a step that failed rests on it. What is beside it is carried out all the same.
 func TestFailureEndsThePass(t *testing.T) {
 	for failing, want := range map[string][]string{
 		"demo-peer": {"ApplyObject failed", "ApplyObject done"},

@@ -51,11 +51,15 @@ func TestFromNothingToServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Contains(s.writes, "apply demo-0") || s.workload().Annotations[render.AnnotationStart] != render.StartSealed {
-		t.Errorf("the member is sealed as soon as it has run; written: %v", s.writes)
+		t.Errorf("the member is sealed once it has run and that is on its claim; written: %v", s.writes)
 	}
 	if told := s.told(); !strings.Contains(told, "Normal QuorumServes 1 of 1 members are healthy") || !strings.Contains(told, "Normal LeaderChanged member demo-0 leads") {
 		t.Error(told)
 	}
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	s.told()
 	if endpoints := s.etcd.watched["default/demo"]; len(endpoints) != 1 || endpoints[0].Address != "http://10.0.0.1:2379" {
 		t.Errorf("watched: %v", endpoints)
 	}

@@ -178,9 +178,11 @@ func (v *view) lacksMember() bool {
 	return false
 }
 
-// starting is whether a member has yet to run for the first time.
+// starting is whether a member has yet to run for the first time, or to be sealed after that.
 func (v *view) starting() bool {
-	return slices.ContainsFunc(v.members, func(m *memberView) bool { return m.starting })
+	return slices.ContainsFunc(v.members, func(m *memberView) bool {
+		return m.starting || m.Workload.Exists() && m.Workload.Start == StartBootstrap
+	})
 }
 
 // lookAgain is the fallback to events.

@@ -74,6 +74,7 @@ func (d dice) member(name string, founders []string, formed bool) core.Member {
 	volume := core.Volume{
 		Name: "data-" + name + "-0", UID: "claim-" + name, Bound: formed || d.oneIn(3), Kept: d.oneIn(2), KeptWanted: true,
 		OwnerUID: choose(d, "uid-1", "uid-1", "uid-1", "uid-1", "uid-0"), Deleting: d.oneIn(20),
+		FoundedBy: choose(d, "uid-1", "uid-1", "uid-0"), StorageHash: choose(d, "disk", "disk", "other"),
 	}
 	if volume.Bound && formed && !d.oneIn(4) {
 		volume.ClusterID = "c1"

@@ -20,7 +20,7 @@ func (v *view) applyMembers() []Action {
 			actions = append(actions, apply)
 		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash:
 			// Applying would bring in what the rollout has not come to yet.
-		case m.Workload.State == Drifted, m.Workload.State == Current && m.Workload.Start != start:
+		case m.Workload.State == Drifted, m.Workload.State == Current && m.Workload.Start != start && m.sealable():
 			actions = append(actions, apply)
 		}
 	}
@@ -34,10 +34,33 @@ func (v *view) startOf(m *memberView) Start {
 	switch {
 	case m.Workload.Exists() && m.Workload.Start == StartSealed, m.marked(), m.listed != nil && m.listed.Started:
 		return StartSealed
-	case m.Workload.Exists() || v.clusterID == "":
+	case m.Workload.Exists() || v.clusterID == "", v.stillFounds(m):
 		return StartBootstrap
 	}
 	return StartSealed
+}
+
+// stillFounds is whether a founder could not be made before the others formed the cluster: etcd lists it and says, by
+// a linearizable read, that it has never started; it never had a volume; and it would found by the same token, which
+// is that of the object that all other volumes were made for.
+func (v *view) stillFounds(m *memberView) bool {
+	if m.listed == nil || m.listed.Started {
+		return false
+	}
+	for _, other := range v.members {
+		for _, volume := range other.Volumes {
+			if other == m && volume.Bound || other != m && volume.FoundedBy != v.Cluster.UID {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// sealable is whether everything is recorded on the member's volumes that has to outlive its StatefulSet. Only then
+// may the StatefulSet let go of them.
+func (m *memberView) sealable() bool {
+	return len(m.Volumes) == 0 || m.marked() && !slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.Kept != v.KeptWanted })
 }
 
 // inTheWay is whether a StatefulSet under a member's name is not ours, or is leaving: members of an earlier cluster

@@ -150,8 +150,12 @@ type Volume struct {
 	Bound bool
 	// OwnerUID is the UID of the EtcdCluster object that it was made for.
 	OwnerUID string
+	// FoundedBy is the UID of the EtcdCluster object whose StatefulSet made the claim. It never changes.
+	FoundedBy string
 	// ClusterID is etcd's ID of the cluster whose data it holds, if that was recorded on it.
 	ClusterID string
+	// StorageHash is what the user asked of volumes when it was made.
+	StorageHash string
 	// Kept is whether it outlives the EtcdCluster object.
 	Kept bool
 	// KeptWanted is whether it should.

@@ -20,7 +20,7 @@ func (v *view) change(p *plan) {
 		if !m.Workload.Exists() {
 			continue
 		}
-		if m.Workload.StorageHash != v.Cluster.Spec.StorageHash {
+		if m.otherStorage(v.Cluster.Spec.StorageHash) {
 			action, problem := v.recreate(m)
 			if action != nil {
 				p.actions, p.doing = append(p.actions, action), problem
@@ -72,6 +72,13 @@ func (v *view) restarting(m *memberView) bool {
 		}
 	}
 	return false
+}
+
+// otherStorage is whether the member has, or waits for, other volumes than are wanted.
+func (m *memberView) otherStorage(want string) bool {
+	return m.Workload.StorageHash != want || slices.ContainsFunc(m.Volumes, func(v Volume) bool {
+		return !v.Bound && !v.Deleting && v.StorageHash != want
+	})
 }
 
 func (v *view) sizeChange() Problem {

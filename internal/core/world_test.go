@@ -269,7 +269,8 @@ func (w *world) tellVolume(m *core.Member, word string) {
 	}
 	if len(m.Volumes) == 0 {
 		m.Volumes = []core.Volume{{
-			Name: "data-" + m.Name + "-0", UID: "claim-of-" + m.Name, OwnerUID: w.Cluster.UID, Kept: true, KeptWanted: true,
+			Name: "data-" + m.Name + "-0", UID: "claim-of-" + m.Name, OwnerUID: w.Cluster.UID, FoundedBy: w.Cluster.UID,
+			StorageHash: w.Cluster.Spec.StorageHash, Kept: true, KeptWanted: true,
 		}}
 	}
 	for i := range m.Volumes {

@@ -4,6 +4,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -33,7 +34,11 @@ type Endpoint struct {
 type Pool struct {
 	mu      sync.Mutex
 	clients map[string]*clientv3.Client
+	closed  bool
 }
+
+// errClosed is what is left of a pool that is closed.
+var errClosed = errors.New("the operator is stopping")
 
 // NewPool makes an empty pool.
 func NewPool() *Pool { return &Pool{clients: map[string]*clientv3.Client{}} }
@@ -42,6 +47,9 @@ func NewPool() *Pool { return &Pool{clients: map[string]*clientv3.Client{}} }
 func (p *Pool) client(address string) (*clientv3.Client, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errClosed
+	}
 	if c := p.clients[address]; c != nil {
 		return c, nil
 	}
@@ -76,10 +84,11 @@ func (p *Pool) Forget(address string) {
 	}
 }
 
-// Close closes all connections.
+// Close closes all connections. There are no new ones afterwards.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	clients := p.clients
+	p.closed = true
 	p.clients = map[string]*clientv3.Client{}
 	p.mu.Unlock()
 	for _, c := range clients {

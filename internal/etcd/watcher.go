@@ -23,6 +23,7 @@ type Watcher struct {
 	mu     sync.Mutex
 	// watches are by cluster, then by address.
 	watches map[string]map[string]context.CancelFunc
+	closed  bool
 	wg      sync.WaitGroup
 }
 
@@ -35,6 +36,9 @@ func NewWatcher(pool *Pool, notify func(cluster string)) *Watcher {
 func (w *Watcher) Watch(cluster string, endpoints []Endpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
 	current := w.watches[cluster]
 	wanted := make(map[string]context.CancelFunc, len(endpoints))
 	for _, endpoint := range endpoints {
@@ -57,7 +61,7 @@ func (w *Watcher) Watch(cluster string, endpoints []Endpoint) {
 	}
 }
 
-// Close ends all watches and waits for them.
+// Close ends all watches and waits for them. There are no new ones afterwards.
 func (w *Watcher) Close() {
 	w.mu.Lock()
 	for _, watches := range w.watches {
@@ -65,7 +69,7 @@ func (w *Watcher) Close() {
 			cancel()
 		}
 	}
-	w.watches = map[string]map[string]context.CancelFunc{}
+	w.watches, w.closed = map[string]map[string]context.CancelFunc{}, true
 	w.mu.Unlock()
 	w.wg.Wait()
 }

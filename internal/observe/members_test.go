@@ -54,7 +54,7 @@ func TestWhoIsAMember(t *testing.T) {
 	stranger.OwnerReferences = nil
 	replica := s.pod("demo-3")
 	replica.OwnerReferences[0].Kind = "ReplicaSet"
-	neighbour := s.pod("demo-1-0") // of the cluster demo-1, with the label of ours
+	nextDoor := s.pod("demo-1-0") // of the cluster demo-1, with the label of ours
 	unlabelled := s.pod("demo-4")
 	unlabelled.Labels = nil
 	elsewhere := s.pod("demo-5")
@@ -62,7 +62,7 @@ func TestWhoIsAMember(t *testing.T) {
 	oddClaim := s.claim("demo-x")
 	oddSet := s.workload(t, "demo-0")
 	oddSet.Name = "demo-x"
-	s.add(s.pod("demo-0"), s.pod("demo-9"), s.pod("demo-10"), stranger, replica, neighbour, unlabelled, elsewhere, oddClaim, oddSet)
+	s.add(s.pod("demo-0"), s.pod("demo-9"), s.pod("demo-10"), stranger, replica, nextDoor, unlabelled, elsewhere, oddClaim, oddSet)
 	if got, want := names(s.observe(t)), []string{"demo-0", "demo-10", "demo-9"}; !slices.Equal(got, want) {
 		t.Errorf("members %v, want %v", got, want)
 	}

@@ -103,13 +103,15 @@ func shorten(text string) string {
 
 func (o *Observer) volume(ctx context.Context, c render.Cluster, claim *corev1.PersistentVolumeClaim) core.Volume {
 	v := core.Volume{
-		Name:       claim.Name,
-		UID:        string(claim.UID),
-		Deleting:   claim.DeletionTimestamp != nil,
-		Bound:      claim.Status.Phase != corev1.ClaimPending && claim.Status.Phase != "" || claim.Spec.VolumeName != "",
-		OwnerUID:   claim.Annotations[render.AnnotationOwnerUID],
-		ClusterID:  claim.Annotations[render.AnnotationClusterID],
-		KeptWanted: c.Spec.Storage.Retention.WhenDeleted != v1alpha1.RetentionDelete,
+		Name:        claim.Name,
+		UID:         string(claim.UID),
+		Deleting:    claim.DeletionTimestamp != nil,
+		Bound:       claim.Status.Phase != corev1.ClaimPending && claim.Status.Phase != "" || claim.Spec.VolumeName != "",
+		OwnerUID:    claim.Annotations[render.AnnotationOwnerUID],
+		StorageHash: claim.Annotations[render.AnnotationStorageHash],
+		FoundedBy:   claim.Annotations[render.AnnotationFoundedBy],
+		ClusterID:   claim.Annotations[render.AnnotationClusterID],
+		KeptWanted:  c.Spec.Storage.Retention.WhenDeleted != v1alpha1.RetentionDelete,
 	}
 	v.Kept = !slices.ContainsFunc(claim.OwnerReferences, isCluster)
 	if !v.Bound && !v.Deleting {

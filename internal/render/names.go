@@ -30,6 +30,8 @@ const (
 	AnnotationRetry = "etcd.etcd.io/retry"
 	// AnnotationOwnerUID is, on a claim, the UID of the EtcdCluster that it was made for.
 	AnnotationOwnerUID = "etcd.etcd.io/cluster-uid"
+	// AnnotationFoundedBy is, on a claim, the UID of the EtcdCluster whose StatefulSet made it. It never changes.
+	AnnotationFoundedBy = "etcd.etcd.io/founded-by"
 	// AnnotationClusterID is, on a claim, etcd's ID of the cluster whose data it holds.
 	AnnotationClusterID = "etcd.etcd.io/cluster-id"
 )

@@ -128,7 +128,7 @@ func (c Cluster) claim(volume, member string, size *resource.Quantity, class *st
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        volume,
 			Labels:      c.MemberLabels(member),
-			Annotations: map[string]string{AnnotationOwnerUID: string(c.UID)},
+			Annotations: map[string]string{AnnotationOwnerUID: string(c.UID), AnnotationFoundedBy: string(c.UID), AnnotationStorageHash: c.StorageHash()},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},

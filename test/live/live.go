@@ -174,8 +174,11 @@ func (k *Kubernetes) Eventually(what string, timeout time.Duration, try func(con
 	k.T.Helper()
 	var last error
 	err := wait.PollUntilContextTimeout(context.Background(), 50*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
-		last = try(ctx)
-		return last == nil, nil
+		err := try(ctx)
+		if err == nil || ctx.Err() == nil || last == nil {
+			last = err
+		}
+		return err == nil, nil
 	})
 	if err != nil {
 		k.T.Fatalf("%s: not within %v: %v", what, timeout, last)

@@ -13,7 +13,7 @@ func (w *World) act(s *State, seen Cluster, action core.Action, p *Pass) bool {
 	case core.RestartMember:
 		return w.restart(s, Late{
 			Kind: LateRestart, Member: uint8(memberOf(a.Member)), Needs: uint8(a.Needs), OnlyIfDown: a.OnlyIfDown,
-			Same: a.PodUID == uid("pod", memberOf(a.Member), true),
+			NoneReady: a.OnlyIfNoneReady, Same: a.PodUID == uid("pod", memberOf(a.Member), true),
 		}, p)
 	case core.MoveLeader:
 		return w.handOver(s, Late{Kind: LateHandover, Member: uint8(memberOf(a.From)), To: uint8(memberOf(a.To))}, p)
@@ -43,6 +43,8 @@ func (w *World) apply(s *State, seen Cluster, a core.ApplyMember) bool {
 		return true
 	case workload.Want.Token != seen.Incarnation:
 		// It is another object's.
+		return false
+	case workload.Want.Sealed && !want.Sealed:
 		return false
 	}
 	if workload.Want != want {
@@ -91,8 +93,9 @@ func (w *World) mark(s *State, seen Cluster, a core.MarkVolumes) bool {
 func (w *World) restart(s *State, a Late, p *Pass) bool {
 	m := int(a.Member)
 	pod := &s.Live.Members[m].Pod
-	others := uint8(0)
+	others, ready := uint8(0), false
 	for other := range w.Size {
+		ready = ready || s.Leader != 0 && s.serves(other)
 		if other != m && s.runs(other) && !s.Live.Members[other].Pod.Deleting {
 			others++
 		}
@@ -100,7 +103,8 @@ func (w *World) restart(s *State, a Late, p *Pass) bool {
 	if !pod.Exists {
 		return false
 	}
-	if !w.Operator.Blind && (!a.Same || a.OnlyIfDown && pod.Phase == Running || others < a.Needs) {
+	stale := !a.Same || a.OnlyIfDown && pod.Phase == Running || a.NoneReady && ready
+	if !w.Operator.Blind && (stale || others < a.Needs) {
 		return false
 	}
 	if pod.Deleting {
@@ -123,12 +127,11 @@ func (w *World) handOver(s *State, a Late, p *Pass) bool {
 	return true
 }
 
-// recreate deletes the StatefulSet and the claim of a member whose claim has no volume. Half of it is what is done if
+// recreate deletes the claim and the StatefulSet of a member whose claim has no volume. Half of it is what is done if
 // the operator ends in between.
 func (w *World) recreate(s *State, a core.RecreateMember, half bool, p *Pass) bool {
 	m := memberOf(a.Member)
 	member := &s.Live.Members[m]
-	exists := false
 	for _, volume := range a.Volumes {
 		if !member.Claim.Exists {
 			continue
@@ -136,22 +139,20 @@ func (w *World) recreate(s *State, a core.RecreateMember, half bool, p *Pass) bo
 		if !w.Operator.Blind && (volume.UID != uid("claim", m, true) || member.Claim.Bound) {
 			return false
 		}
-		exists = true
-	}
-	if a.WorkloadUID != "" && member.Workload.Exists {
-		if a.WorkloadUID != uid("set", m, true) && !w.Operator.Blind {
-			return false
+		checkClaim(member.Claim, m, p)
+		// A pod that is not scheduled, for want of a volume, does not protect its claim.
+		member.Claim.Deleting = true
+		if !member.Pod.Exists || !member.Claim.Bound {
+			s.dropClaim(m)
 		}
-		s.dropWorkload(m)
 	}
-	if half || !exists {
+	if half || a.WorkloadUID == "" || !member.Workload.Exists {
 		return true
 	}
-	checkClaim(member.Claim, m, p)
-	member.Claim.Deleting = true
-	if !member.Pod.Exists {
-		s.dropClaim(m)
+	if a.WorkloadUID != uid("set", m, true) && !w.Operator.Blind {
+		return false
 	}
+	s.dropWorkload(m)
 	return true
 }
 
@@ -162,7 +163,7 @@ func (w *World) postpone(s *State, action core.Action) {
 		m := memberOf(a.Member)
 		s.Late = Late{
 			Kind: LateRestart, Member: uint8(m), Needs: uint8(a.Needs), OnlyIfDown: a.OnlyIfDown,
-			Same: a.PodUID == uid("pod", m, true),
+			NoneReady: a.OnlyIfNoneReady, Same: a.PodUID == uid("pod", m, true),
 		}
 	case core.MoveLeader:
 		s.Late = Late{Kind: LateHandover, Member: uint8(memberOf(a.From)), To: uint8(memberOf(a.To))}

@@ -14,7 +14,7 @@ type Step struct {
 // environment are the steps of everything that is neither the operator, nor a fault, nor the user.
 var environment = []Step{
 	{Name: "the StatefulSet controller sees the newest template of", Each: true, Fair: true, Do: seeTemplate},
-	{Name: "the StatefulSet controller makes the pod of", Each: true, Fair: true, Do: makePod},
+	{Name: "the StatefulSet controller makes the pod or claim of", Each: true, Fair: true, Do: makePod},
 	{Name: "a volume is bound for", Each: true, Fair: true, Do: bind},
 	{Name: "the kubelet starts the etcd of", Each: true, Fair: true, Do: start},
 	{Name: "the kubelet has stopped the pod of", Each: true, Fair: true, Do: stopped},
@@ -46,6 +46,11 @@ func seeTemplate(_ *World, s *State, m int, _ *Pass) bool {
 func makePod(_ *World, s *State, m int, _ *Pass) bool {
 	member := &s.Live.Members[m]
 	workload := &member.Workload
+	if pod := &member.Pod; pod.Exists && !pod.Deleting && !pod.Orphan && !member.Claim.Exists {
+		// A pending pod gets a claim that it lacks.
+		member.Claim = Claim{Exists: true, Owner: workload.Known.Token, Founder: workload.Known.Token, Storage: workload.Storage}
+		return true
+	}
 	if !workload.Exists || member.Pod.Exists || member.Claim.Deleting || workload.Refused {
 		return false
 	}
@@ -54,7 +59,7 @@ func makePod(_ *World, s *State, m int, _ *Pass) bool {
 		return true
 	}
 	if !member.Claim.Exists {
-		member.Claim = Claim{Exists: true, Owner: workload.Known.Token, Storage: workload.Storage}
+		member.Claim = Claim{Exists: true, Owner: workload.Known.Token, Founder: workload.Known.Token, Storage: workload.Storage}
 	}
 	member.Pod = Pod{Exists: true, Template: workload.Known}
 	return true

@@ -61,7 +61,9 @@ type Pod struct {
 type Claim struct {
 	Exists, Deleting, Bound bool
 	// Owner is the incarnation of the EtcdCluster that the claim was made for.
-	Owner   uint8
+	Owner uint8
+	// Founder is the incarnation whose StatefulSet made it.
+	Founder uint8
 	Storage uint8
 	// Marked is the cluster that is recorded on it, Data the cluster whose data it holds: an incarnation plus one.
 	Marked, Data uint8
@@ -124,6 +126,8 @@ type Late struct {
 	Member, To uint8
 	Needs      uint8
 	OnlyIfDown bool
+	// NoneReady: it holds only while no member is ready.
+	NoneReady bool
 	// Same is whether the pod that was decided about exists still.
 	Same bool
 }

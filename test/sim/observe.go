@@ -161,7 +161,7 @@ func (w *World) observeMember(v *State, m int) core.Member {
 	if claim := &member.Claim; claim.Exists {
 		o.Volumes = []core.Volume{{
 			Name: "data", UID: uid("claim", m, same&SameClaim != 0), Deleting: claim.Deleting, Bound: claim.Bound,
-			OwnerUID: fmt.Sprint("u", claim.Owner), ClusterID: clusterID(claim.Marked), Kept: true, KeptWanted: true,
+			OwnerUID: fmt.Sprint("u", claim.Owner), FoundedBy: fmt.Sprint("u", claim.Founder), StorageHash: fmt.Sprint("s", claim.Storage), ClusterID: clusterID(claim.Marked), Kept: true, KeptWanted: true,
 		}}
 		if w.ClassMissing && claim.Storage == 0 && !claim.Bound && !claim.Deleting {
 			o.Volumes[0].Problem = core.Problem{Reason: core.ReasonStorageClassMissing, Message: "no such class"}

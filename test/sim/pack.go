@@ -49,6 +49,7 @@ func (p *packer) member(m *Member) {
 	p.bits(m.Claim.Storage, 1)
 	p.bits(m.Claim.Marked, 2)
 	p.bits(m.Claim.Data, 2)
+	p.bits(m.Claim.Founder, 2)
 }
 
 func (p *packer) cluster(c *Cluster) {
@@ -93,6 +94,7 @@ func (s *State) pack() Key {
 	rest.bits(s.Late.To, 3)
 	rest.bits(s.Late.Needs, 3)
 	rest.flag(s.Late.OnlyIfDown)
+	rest.flag(s.Late.NoneReady)
 	rest.flag(s.Late.Same)
 	rest.bits(s.Faults, 4)
 	rest.bits(s.Edits, 4)
@@ -127,7 +129,7 @@ func (u *unpacker) member() Member {
 		},
 		Claim: Claim{
 			Exists: u.flag(), Deleting: u.flag(), Bound: u.flag(), Owner: u.bits(2), Storage: u.bits(1),
-			Marked: u.bits(2), Data: u.bits(2),
+			Marked: u.bits(2), Data: u.bits(2), Founder: u.bits(2),
 		},
 	}
 }
@@ -157,7 +159,7 @@ func (k *Key) unpack() State {
 	s.Quota = rest.flag()
 	s.Late = Late{
 		Kind: LateKind(rest.bits(2)), Member: rest.bits(3), To: rest.bits(3), Needs: rest.bits(3),
-		OnlyIfDown: rest.flag(), Same: rest.flag(),
+		OnlyIfDown: rest.flag(), NoneReady: rest.flag(), Same: rest.flag(),
 	}
 	s.Faults, s.Edits = rest.bits(4), rest.bits(4)
 	return s

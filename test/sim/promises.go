@@ -16,7 +16,7 @@ const (
 	KeepsQuorum Promise = "keeps quorum"
 	// KeepsQuorumLate: a restart that was decided about earlier leaves a quorum of members that serve.
 	KeepsQuorumLate Promise = "a late restart keeps quorum"
-	// LetsElect: a restart leaves enough processes for an election that is under way.
+	// LetsElect: a restart leaves enough processes for an election that is under way, once a cluster is recorded.
 	LetsElect Promise = "lets members elect"
 	// OneAtATime: no member is taken down while another is still down by our doing.
 	OneAtATime Promise = "one member at a time"
@@ -95,6 +95,10 @@ func (w *World) checkRestart(s *State, m int, p *Pass) {
 	if s.Leader != 0 && staying < need {
 		p.broke(KeepsQuorum, "without %s only %d members serve and are caught up, of %d needed", memberName(m), staying, need)
 	}
+	if !w.recorded(s) {
+		// Nobody was told of the cluster yet.
+		return
+	}
 	if s.Leader == 0 && w.staying(s, -1) >= need && staying < need {
 		p.broke(LetsElect, "an election was under way; without %s only %d members can elect, of %d needed", memberName(m), staying, need)
 	}
@@ -106,6 +110,16 @@ func (w *World) checkRestart(s *State, m int, p *Pass) {
 	if s.Leader == uint8(m+1) && !s.Nodes[m].Unreachable {
 		p.broke(LeaderLast, "%s leads", memberName(m))
 	}
+}
+
+// recorded is whether it is recorded anywhere that the cluster has formed.
+func (w *World) recorded(s *State) bool {
+	for m := range w.Size {
+		if s.Live.Members[m].Claim.Marked != 0 {
+			return true
+		}
+	}
+	return s.Live.Cluster.RecordedID != 0
 }
 
 // checkHandover checks that the new leader can lead.

@@ -40,14 +40,7 @@ var runs = []struct {
 
 // knownIssues are promises that the core is known to break, and why. What is found is printed and counted, but fails
 // nothing. One that is not found any more is to be taken off the list.
-var knownIssues = map[Promise]string{
-	LetsElect:  electing,
-	OneAtATime: electing,
-	StaysLost:  "a sealed member whose claim is new and unbound is recreated for spec.storage, and with it goes the seal; with the status lost too, it founds again",
-	Follows:    "a claim without a volume that outlives its StatefulSet is not compared with spec.storage",
-}
-
-const electing = "while the member list is not known, a running member that is not ready is restarted, whatever the others do"
+var knownIssues = map[Promise]string{}
 
 func TestSim(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))

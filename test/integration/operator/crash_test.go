@@ -74,7 +74,7 @@ func TestCrashAtEveryWriteOfTheCreation(t *testing.T) {
 // serves all crash points.
 func TestCrashAtWritesOfARollingChange(t *testing.T) {
 	t.Parallel()
-	every := sweepEvery(t, 4)
+	every := sweepEvery(t, 9)
 	for _, applied := range []bool{false, true} {
 		t.Run(fmt.Sprintf("applied %v", applied), func(t *testing.T) {
 			t.Parallel()
@@ -86,7 +86,11 @@ func TestCrashAtWritesOfARollingChange(t *testing.T) {
 			o.stop()
 			w := s.write()
 			crashes := 0
-			for n := 1; ; n += every {
+			start := 1
+			if applied {
+				start = 1 + every/2 // other points than without
+			}
+			for n := start; ; n += every {
 				before := s.pods()
 				h.mark()
 				c := crash(n, applied)
@@ -213,7 +217,7 @@ func TestTwoOperatorsAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 	w := s.write()
-	for round := range 3 {
+	for round := range 2 {
 		before := s.pods()
 		h.mark()
 		s.change(settings(fmt.Sprint(50 + round)))

@@ -103,6 +103,15 @@ func (h *history) since() (fewest int, stopped []string) {
 	return h.fewest, append([]string{}, h.stopped...)
 }
 
+// forget leaves objects out of the counts.
+func (h *history) forget(names ...string) {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	for _, name := range names {
+		delete(h.made, name)
+	}
+}
+
 // counts are how often each object was made.
 func (h *history) counts() map[string]int {
 	h.mutex.Lock()

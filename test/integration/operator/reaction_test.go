@@ -70,18 +70,22 @@ func healthy(status v1alpha1.EtcdClusterStatus, member string) bool {
 	return false
 }
 
-// kill kills a member, and again as it comes back, so that it is away for longer than an election takes.
-func (s *scene) kill(member string) {
+// kill kills a member, and again whenever it comes back, for longer than an election and a call to etcd take. The
+// returned function waits for the end of it.
+func (s *scene) kill(member string) (wait func()) {
 	s.Helper()
 	if err := env.KillMember(s.namespace, member+"-0", syscall.SIGKILL); err != nil {
 		s.Fatal(err)
 	}
+	ended := make(chan struct{})
 	go func() {
-		for range 20 {
+		defer close(ended)
+		for range 60 {
 			time.Sleep(50 * time.Millisecond)
 			_ = env.KillMember(s.namespace, member+"-0", syscall.SIGKILL) // it may be down
 		}
 	}()
+	return func() { <-ended }
 }
 
 // These run while no other test does: they measure.
@@ -97,8 +101,9 @@ func TestAKilledMemberIsReportedAtOnce(t *testing.T) {
 			victim = fmt.Sprintf("demo-%d", n)
 		}
 		statuses := s.statuses()
-		s.kill(victim)
-		s.reported(statuses, "the death of the "+role, 2*time.Second, func(status v1alpha1.EtcdClusterStatus) bool {
+		wait := s.kill(victim)
+		// A call to a member that is just starting waits for it, for 2 s at most.
+		s.reported(statuses, "the death of the "+role, 2500*time.Millisecond, func(status v1alpha1.EtcdClusterStatus) bool {
 			return !healthy(status, victim)
 		})
 		if role == "leader" {
@@ -106,6 +111,7 @@ func TestAKilledMemberIsReportedAtOnce(t *testing.T) {
 				return status.Leader != "" && status.Leader != victim
 			})
 		}
+		wait()
 		s.reported(statuses, "the recovery of the "+role, 10*time.Second, func(status v1alpha1.EtcdClusterStatus) bool {
 			return status.ReadyMembers == 3
 		})

@@ -4,6 +4,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -253,10 +254,13 @@ func (s *scene) gone(object client.Object) {
 	s.Helper()
 	s.eventually(fmt.Sprintf("%T %s goes", object, object.GetName()), patience, func() error {
 		err := env.Client.Get(s.Context(), client.ObjectKeyFromObject(object), object.DeepCopyObject().(client.Object))
-		if apierrors.IsNotFound(err) {
+		switch {
+		case apierrors.IsNotFound(err):
 			return nil
+		case err != nil:
+			return err
 		}
-		return fmt.Errorf("it is there (%v)", err)
+		return errors.New("it is there")
 	})
 }
 

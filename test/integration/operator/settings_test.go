@@ -17,7 +17,7 @@ import (
 func (s *scene) needs(version string) {
 	s.Helper()
 	minor := version[:strings.LastIndex(version, ".")]
-	if _, err := os.Stat(filepath.Join("../../../build/bin", "etcd-"+minor, "etcd")); err != nil {
+	if _, err := os.Stat(filepath.Join("..", "..", "..", "build", "bin", "etcd-"+minor, "etcd")); err != nil {
 		s.Skipf("etcd %s is not built; hack/build.sh etcd/%s does", minor, minor)
 	}
 }

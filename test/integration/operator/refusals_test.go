@@ -1,0 +1,87 @@
+//go:build integration
+
+package operator
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// refusals are how an API server refuses a write that it would accept the next time.
+var refusals = map[string]error{
+	"conflict":            apierrors.NewConflict(schema.GroupResource{Resource: "things"}, "thing", fmt.Errorf("it was changed")),
+	"too many requests":   apierrors.NewTooManyRequests("slow down", 1),
+	"internal error":      apierrors.NewInternalError(fmt.Errorf("broken")),
+	"service unavailable": apierrors.NewServiceUnavailable("starting"),
+}
+
+// TestRefusedWrites refuses the n-th write of a creation, for every n in turn: the creation ends all the same, and
+// nothing is tried without end.
+func TestRefusedWrites(t *testing.T) {
+	t.Parallel()
+	end, usual := undisturbed(t, 1)
+	for name, refusal := range refusals {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for n := 1; n <= usual; n++ {
+				t.Run(fmt.Sprintf("write %d", n), func(t *testing.T) {
+					s := newScene(t)
+					h := s.follow()
+					w := &writes{before: func(write int) error {
+						if write == n {
+							return refusal
+						}
+						return nil
+					}}
+					s.operateWith(operatorOptions{writes: w})
+					s.running(1)
+					s.sealed()
+					s.ends(end)
+					if err := h.once(); err != nil {
+						t.Error(err)
+					}
+					if tried := len(w.all()); tried > usual+6 {
+						t.Errorf("after one refusal %d writes were made, without any %d: %v", tried, usual, w.all())
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestEveryOtherWriteIsRefused: three members are made, and rolled, by an API server that refuses half of the writes.
+func TestEveryOtherWriteIsRefused(t *testing.T) {
+	t.Parallel()
+	end, usual := undisturbed(t, 3)
+	s := newScene(t)
+	h := s.follow()
+	var refused atomic.Int64
+	kinds := []string{"conflict", "too many requests", "internal error", "service unavailable"}
+	w := &writes{before: func(write int) error {
+		if write%2 == 0 {
+			return nil
+		}
+		return refusals[kinds[int(refused.Add(1))%len(kinds)]]
+	}}
+	s.operateWith(operatorOptions{writes: w})
+	s.running(3)
+	s.sealed()
+	s.ends(end)
+	if err := h.once(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d writes were tried, %d refused; without refusals %d are enough", len(w.all()), refused.Load(), usual)
+	if tried := len(w.all()); tried > 4*usual {
+		t.Errorf("%d writes were tried, expected are up to %d", tried, 4*usual)
+	}
+	before := s.pods()
+	h.mark()
+	s.change(settings("42"))
+	s.rolled(before)
+	s.checkRoll(h)
+	s.checkOneCluster()
+}
