@@ -103,33 +103,61 @@ func TestASingleMemberIsRolledToo(t *testing.T) {
 
 func TestUpgradeUnderWrites(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	for _, version := range []string{"3.5.33", "3.6.16", "3.7.3"} {
-		s.needs(version)
-	}
-	s.operate()
-	h := s.follow()
-	cluster := s.running(3, func(spec *v1alpha1.EtcdClusterSpec) { spec.Version = "3.5.33" })
-	s.sealed()
-	w := s.write()
-	for _, version := range []string{"3.6.16", "3.7.3"} {
-		before := s.pods()
-		h.mark()
-		started := time.Now()
-		s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Version = version })
-		after := s.rolled(before)
-		t.Logf("upgraded to %s within %v", version, time.Since(started).Round(time.Millisecond))
-		s.checkRoll(h)
-		if after.Status.Version != version || after.Status.ClusterID != cluster.Status.ClusterID {
-			t.Errorf("after the upgrade to %s the status says version %s and cluster %s, before it was %s", version, after.Status.Version, after.Status.ClusterID, cluster.Status.ClusterID)
-		}
-		for n := range 3 {
-			if said := s.member(fmt.Sprintf("demo-%d", n)).Version; said != version {
-				t.Errorf("member %d runs %s, not %s", n, said, version)
+	for _, upgrade := range []struct {
+		name     string
+		versions []string
+		// snapshots is how many entries of the log a member applies between two snapshots of it; "" means etcd's 10000.
+		// The log of 3.5 has entries that 3.7 cannot read, so that a snapshot has to come between.
+		snapshots v1alpha1.ConfigValue
+	}{
+		{"from 3.6 to 3.7", []string{"3.6.16", "3.7.3"}, ""},
+		{"from 3.5 to 3.7 with snapshots", []string{"3.5.33", "3.6.16", "3.7.3"}, "100"},
+		{"from 3.5 to 3.7", []string{"3.5.33", "3.6.16", "3.7.3"}, ""},
+	} {
+		t.Run(upgrade.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			for _, version := range upgrade.versions {
+				s.needs(version)
 			}
+			s.operate()
+			h := s.follow()
+			s.running(3, func(spec *v1alpha1.EtcdClusterSpec) {
+				spec.Version = upgrade.versions[0]
+				if upgrade.snapshots != "" {
+					spec.Config = map[string]v1alpha1.ConfigValue{"snapshot-count": upgrade.snapshots}
+				}
+			})
+			s.sealed()
+			w := s.write()
+			for _, version := range upgrade.versions[1:] {
+				s.upgrade(h, version)
+			}
+			w.finish()
+			s.checkOneCluster()
+		})
+	}
+}
+
+// upgrade brings the cluster to another version, and checks how.
+func (s *scene) upgrade(h *history, version string) {
+	s.Helper()
+	before, id := s.pods(), s.cluster().Status.ClusterID
+	h.mark()
+	started := time.Now()
+	s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Version = version })
+	after := s.rolled(before)
+	s.Logf("upgraded to %s within %v", version, time.Since(started).Round(time.Millisecond))
+	s.checkRoll(h)
+	if after.Status.Version != version || after.Status.ClusterID != id {
+		s.Errorf("after the upgrade to %s the status says version %s and cluster %s, before it was %s",
+			version, after.Status.Version, after.Status.ClusterID, id)
+	}
+	for n := range 3 {
+		if said := s.member(fmt.Sprintf("demo-%d", n)).Version; said != version {
+			s.Errorf("member %d runs %s, not %s", n, said, version)
 		}
 	}
-	w.finish()
 }
 
 func TestHopsThatEtcdCannotMakeAreRefused(t *testing.T) {
