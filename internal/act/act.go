@@ -153,7 +153,10 @@ func (a *Actor) apply(ctx context.Context, c render.Cluster, object client.Objec
 	if err != nil {
 		return err
 	}
-	live := object.DeepCopyObject().(client.Object)
+	live, err := render.Copy(object)
+	if err != nil {
+		return err
+	}
 	switch err := a.Live.Get(ctx, client.ObjectKeyFromObject(object), live); {
 	case apierrors.IsNotFound(err):
 	case err != nil:

@@ -65,8 +65,9 @@ func (r *EtcdClusterReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		return ctrl.Result{}, err
 	}
 	r.Watcher.Watch(request.String(), observed.Endpoints)
-	if failure, ok := r.failures.Load(request.NamespacedName); ok {
-		observed.Failure = failure.(core.Failure)
+	last, _ := r.failures.Load(request.NamespacedName)
+	if failure, ok := last.(core.Failure); ok {
+		observed.Failure = failure
 	}
 	decision := core.Decide(observed.Observation)
 	// The report is written first: it records what is about to be done, and the write fails if the spec or the

@@ -91,7 +91,12 @@ func (v *view) memberReport(m *memberView) MemberReport {
 	case m.leads:
 		r.Role = RoleLeader
 	}
-	r.Figures = Figures{DBSize: roundUp(s.DBSize), DBSizeInUse: roundUp(s.DBSizeInUse), Revision: s.Revision, RaftLag: int64(m.lag)} //nolint:gosec // An index difference is far below 2^63.
+	r.Figures = Figures{
+		DBSize:      roundUp(s.DBSize),
+		DBSizeInUse: roundUp(s.DBSizeInUse),
+		Revision:    s.Revision,
+		RaftLag:     int64(m.lag), //nolint:gosec // An index difference is far below 2^63.
+	}
 	return r
 }
 
@@ -313,30 +318,53 @@ func (r Report) Equal(o Report) bool {
 
 // news tells what changed from one report to the next, for a person to read.
 func news(old, now Report) []Event {
+	events := append(conditionNews(old, now), recoveries(old, now)...)
+	if old.Leader != now.Leader && now.Leader != "" {
+		events = append(events, Event{Reason: ReasonLeaderChanged, Message: fmt.Sprintf("member %s leads", now.Leader)})
+	}
+	return events
+}
+
+// conditionNews tells of the conditions that changed. What two of them say in the same words is told once.
+func conditionNews(old, now Report) []Event {
 	var events []Event
 	for _, c := range now.Conditions {
-		before, known := old.condition(c.Type)
-		bad := c.Type == Degraded && c.Status == True || c.Type == Available && c.Status != True
-		sameReason := before.Reason == c.Reason || c.Type == Available
-		if before.Status == c.Status && sameReason || !known && !(c.Type == Progressing || c.Type == Degraded && bad) {
+		if !c.isNews(old) {
 			continue
 		}
-		event := Event{Warning: bad, Reason: c.Reason, Message: c.Message}
 		if twin := slices.IndexFunc(events, func(e Event) bool { return e.Reason == c.Reason && e.Message == c.Message }); twin >= 0 {
-			events[twin].Warning = events[twin].Warning || bad
+			events[twin].Warning = events[twin].Warning || c.isBad()
 			continue
 		}
-		events = append(events, event)
+		events = append(events, Event{Warning: c.isBad(), Reason: c.Reason, Message: c.Message})
 	}
+	return events
+}
+
+// isNews is whether a condition says something else than in the old report. A new cluster is not available and not
+// degraded, which goes without saying; and why a cluster is or is not available may change without being told.
+func (c Condition) isNews(old Report) bool {
+	before, known := old.condition(c.Type)
+	if !known && c.Type != Progressing && (c.Type != Degraded || !c.isBad()) {
+		return false
+	}
+	return before.Status != c.Status || before.Reason != c.Reason && c.Type != Available
+}
+
+// isBad is whether a condition is something to warn of.
+func (c Condition) isBad() bool {
+	return c.Type == Degraded && c.Status == True || c.Type == Available && c.Status != True
+}
+
+// recoveries tells of the members that have become healthy. Why others no longer are, the conditions tell.
+func recoveries(old, now Report) []Event {
+	var events []Event
 	for _, m := range now.Members {
 		for _, before := range old.Members {
-			if before.Name == m.Name && before.Healthy != m.Healthy && m.Healthy {
+			if before.Name == m.Name && !before.Healthy && m.Healthy {
 				events = append(events, Event{Member: m.Name, Reason: ReasonMemberHealthy, Message: fmt.Sprintf("member %s is healthy", m.Name)})
 			}
 		}
-	}
-	if old.Leader != now.Leader && now.Leader != "" {
-		events = append(events, Event{Reason: ReasonLeaderChanged, Message: fmt.Sprintf("member %s leads", now.Leader)})
 	}
 	return events
 }

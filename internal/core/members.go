@@ -91,33 +91,53 @@ func (m *memberView) remnants() int {
 func (v *view) markVolumes() []Action {
 	var actions []Action
 	for _, m := range v.members {
-		ran := m.listed != nil && m.listed.Started && m.status != nil && m.status.Answered && m.status.ClusterID == v.clusterID
-		adopted := v.Cluster.Recorded.ClusterID == "" && v.clusterID != "" && v.clusterID == v.markedClusterID()
-		var unmarked []Volume
-		for _, volume := range m.Volumes {
-			foreign := volume.OwnerUID != v.Cluster.UID && (adopted || volume.ClusterID == v.clusterID)
-			// A claim whose member has not run yet is left alone: its provisioner may be at work on it, and there is
-			// nothing to lose.
-			if volume.Deleting || !volume.Bound || volume.ClusterID == "" && !ran {
-				continue
-			}
-			// What holds other data, or goes with an earlier cluster, is not ours to mark.
-			if volume.ClusterID != "" && volume.ClusterID != v.clusterID || volume.leaves(v.Cluster.UID) && !ran {
-				continue
-			}
-			if volume.ClusterID != "" && volume.Kept == volume.KeptWanted && !foreign {
-				continue
-			}
-			if volume.ClusterID == "" {
-				volume.ClusterID = v.clusterID
-			}
-			unmarked = append(unmarked, volume)
-		}
-		if len(unmarked) > 0 {
+		if unmarked := v.unmarked(m); len(unmarked) > 0 {
 			actions = append(actions, MarkVolumes{Member: m.Name, ClusterID: v.clusterID, Volumes: unmarked})
 		}
 	}
 	return actions
+}
+
+// unmarked are the volumes of a member that may be marked and are not yet as they should be, with the cluster's ID.
+func (v *view) unmarked(m *memberView) []Volume {
+	ran := v.seenRunning(m)
+	var unmarked []Volume
+	for _, volume := range m.Volumes {
+		if !v.markable(volume, ran) || v.upToDate(volume) {
+			continue
+		}
+		volume.ClusterID = v.clusterID
+		unmarked = append(unmarked, volume)
+	}
+	return unmarked
+}
+
+// seenRunning is whether etcd lists the member as started and the member itself says that it is part of the cluster.
+// Its volumes hold the cluster's data then.
+func (v *view) seenRunning(m *memberView) bool {
+	return m.listed != nil && m.listed.Started && m.status != nil && m.status.Answered && m.status.ClusterID == v.clusterID
+}
+
+// markable is whether a volume may be marked, given whether its member was seen running.
+func (v *view) markable(volume Volume, ran bool) bool {
+	switch {
+	case volume.Deleting, !volume.Bound:
+		return false
+	case volume.ClusterID == "" && !ran:
+		// A claim whose member has not run yet is left alone: its provisioner may be at work on it, and there is
+		// nothing to lose.
+		return false
+	case volume.ClusterID != "" && volume.ClusterID != v.clusterID, volume.leaves(v.Cluster.UID) && !ran:
+		// What holds other data, or goes with an earlier cluster, is not ours to mark.
+		return false
+	}
+	return true
+}
+
+// upToDate is whether everything is recorded on a volume that may be marked: whose data it holds, whether it outlives
+// the EtcdCluster, and that it is this EtcdCluster's, which may have taken it over from an earlier one.
+func (v *view) upToDate(volume Volume) bool {
+	return volume.ClusterID != "" && volume.Kept == volume.KeptWanted && volume.OwnerUID == v.Cluster.UID
 }
 
 // retryRefused nudges the StatefulSets whose pod was refused, e.g. for a quota: their controller backs off for up to

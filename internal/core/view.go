@@ -207,7 +207,7 @@ func (v *view) absence(m *memberView) Problem {
 	return Problem{ReasonNotAnswering, fmt.Sprintf("member %s does not answer yet", m.Name)}
 }
 
-// sealedOff recognises a member that keeps failing because its volume is no longer the one that it was started on.
+// sealedOff recognizes a member that keeps failing because its volume is no longer the one that it was started on.
 func (v *view) sealedOff(m *memberView) Problem {
 	if m.Pod.Problem.Reason == ReasonCrashLooping && m.Workload.Start == StartSealed && !m.marked() {
 		return Problem{ReasonVolumeLost, fmt.Sprintf("member %s does not start on an empty volume: it was part of the cluster, so its data is lost (%s)", m.Name, m.Pod.Problem.Message)}

@@ -155,8 +155,11 @@ func (o *Observer) objects(ctx context.Context, c render.Cluster) ([]core.Object
 	var objects []core.Object
 	for _, wanted := range c.Objects() {
 		object := core.Object{Kind: wanted.GetObjectKind().GroupVersionKind().Kind, Name: wanted.GetName()}
-		live := wanted.DeepCopyObject().(client.Object)
-		err := o.Cache.Get(ctx, client.ObjectKeyFromObject(wanted), live)
+		live, err := render.Copy(wanted)
+		if err != nil {
+			return nil, err
+		}
+		err = o.Cache.Get(ctx, client.ObjectKeyFromObject(wanted), live)
 		switch {
 		case apierrors.IsNotFound(err):
 			object.State = core.Missing

@@ -18,7 +18,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
-// defaultClassAnnotations mark the StorageClass that claims without a class get; Kubernetes honours the older one too.
+// defaultClassAnnotations mark the StorageClass that claims without a class get; Kubernetes honors the older one too.
 var defaultClassAnnotations = []string{"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"}
 
 // longestMessage bounds what is quoted from elsewhere.

@@ -1,11 +1,11 @@
 package observe
 
 import (
+	"time"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"time"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"

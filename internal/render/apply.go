@@ -29,6 +29,15 @@ func Applied(object client.Object) (*unstructured.Unstructured, error) {
 	return applied, nil
 }
 
+// Copy copies an object.
+func Copy(object client.Object) (client.Object, error) {
+	clone, ok := object.DeepCopyObject().(client.Object)
+	if !ok {
+		return nil, fmt.Errorf("%T %s/%s cannot be copied", object, object.GetNamespace(), object.GetName())
+	}
+	return clone, nil
+}
+
 // prune removes what Go's zero values leave behind: nulls and the empty status of claim templates.
 func prune(content map[string]any) {
 	for key, value := range content {

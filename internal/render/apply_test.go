@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
@@ -200,16 +201,18 @@ func TestKeepStorage(t *testing.T) {
 	}
 }
 
-// TestClaimsOfInterruptedCreation: claims go with a creation that is broken off, and never with a member that has run.
+// TestClaimsOfInterruptedCreation: claims that are to go with the cluster belong to it from the beginning, never to the
+// StatefulSet.
 func TestClaimsOfInterruptedCreation(t *testing.T) {
-	c := everything()
-	for start, want := range map[core.Start]appsv1.PersistentVolumeClaimRetentionPolicyType{
-		core.StartBootstrap: appsv1.DeletePersistentVolumeClaimRetentionPolicyType,
-		core.StartSealed:    appsv1.RetainPersistentVolumeClaimRetentionPolicyType,
-	} {
-		set := c.StatefulSet(core.ApplyMember{Member: "demo-0", Start: start, BootstrapMembers: []string{"demo-0"}})
-		if got := set.Spec.PersistentVolumeClaimRetentionPolicy.WhenDeleted; got != want {
-			t.Errorf("start %d: claims: %s, want %s", start, got, want)
+	for retention, want := range map[v1alpha1.RetentionPolicy]int{v1alpha1.RetentionDelete: 1, v1alpha1.RetentionRetain: 0} {
+		c := everything()
+		c.Spec.Storage.Retention.WhenDeleted = retention
+		set := c.StatefulSet(core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, BootstrapMembers: []string{"demo-0"}})
+		for _, template := range set.Spec.VolumeClaimTemplates {
+			owners := template.OwnerReferences
+			if len(owners) != want || want == 1 && (owners[0].Kind != "EtcdCluster" || owners[0].UID != c.UID) {
+				t.Errorf("%s: claim %s belongs to %v", retention, template.Name, owners)
+			}
 		}
 	}
 }

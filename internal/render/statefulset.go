@@ -55,22 +55,8 @@ func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
 			RevisionHistoryLimit: ptr.To(int32(2)),
 			Template:             c.podTemplate(member),
 			VolumeClaimTemplates: c.claims(member.Member),
-			PersistentVolumeClaimRetentionPolicy: &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{
-				WhenDeleted: c.claimRetention(member.Start),
-				WhenScaled:  appsv1.RetainPersistentVolumeClaimRetentionPolicyType,
-			},
 		},
 	}
-}
-
-// claimRetention lets claims go with a StatefulSet that has not run yet, if they are to go with the cluster: the
-// creation may be broken off. Once the member has run its data must survive whatever happens to the StatefulSet; then
-// the claims belong to the EtcdCluster itself.
-func (c Cluster) claimRetention(start core.Start) appsv1.PersistentVolumeClaimRetentionPolicyType {
-	if start == core.StartBootstrap && c.Spec.Storage.Retention.WhenDeleted == v1alpha1.RetentionDelete {
-		return appsv1.DeletePersistentVolumeClaimRetentionPolicyType
-	}
-	return appsv1.RetainPersistentVolumeClaimRetentionPolicyType
 }
 
 func startName(start core.Start) string {
@@ -109,8 +95,8 @@ func (c Cluster) args(member core.ApplyMember) []string {
 	return args
 }
 
-// claims are the volumes of a member. They name the EtcdCluster that they were made for. Nothing here may depend on
-// what can change in the spec without spec.storage: claim templates are immutable.
+// claims are the volumes of a member. They name the EtcdCluster that they were made for. Claim templates are immutable: a
+// StatefulSet keeps those that it was made with, see KeepStorage.
 func (c Cluster) claims(member string) []corev1.PersistentVolumeClaim {
 	storage := c.Spec.Storage
 	if storage.Medium == v1alpha1.StorageMediumMemory {
@@ -124,11 +110,18 @@ func (c Cluster) claims(member string) []corev1.PersistentVolumeClaim {
 }
 
 func (c Cluster) claim(volume, member string, size *resource.Quantity, class *string) corev1.PersistentVolumeClaim {
+	// A claim that is to go with the cluster belongs to it from the beginning: the creation may be broken off. It must not
+	// belong to the StatefulSet: the data has to survive whatever happens to that.
+	var owners []metav1.OwnerReference
+	if c.Spec.Storage.Retention.WhenDeleted == v1alpha1.RetentionDelete {
+		owners = []metav1.OwnerReference{c.ClaimOwner()}
+	}
 	return corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        volume,
-			Labels:      c.MemberLabels(member),
-			Annotations: map[string]string{AnnotationOwnerUID: string(c.UID), AnnotationFoundedBy: string(c.UID), AnnotationStorageHash: c.StorageHash()},
+			Name:            volume,
+			Labels:          c.MemberLabels(member),
+			OwnerReferences: owners,
+			Annotations:     map[string]string{AnnotationOwnerUID: string(c.UID), AnnotationFoundedBy: string(c.UID), AnnotationStorageHash: c.StorageHash()},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},

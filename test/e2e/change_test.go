@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -186,10 +187,14 @@ func TestDeletionLeavesNothingButWhatIsToBeKept(t *testing.T) {
 		k.MustDelete(cluster)
 		waitLeft(k, "demo", 3, "PersistentVolumeClaim")
 		k.Eventually("the object is gone", patience, func(ctx context.Context) error {
-			if _, err := k.GetCluster(ctx, "demo"); !apierrors.IsNotFound(err) {
-				return fmt.Errorf("it is there: %v", err)
+			_, err := k.GetCluster(ctx, "demo")
+			switch {
+			case err == nil:
+				return errors.New("it is there")
+			case apierrors.IsNotFound(err):
+				return nil
 			}
-			return nil
+			return fmt.Errorf("it may be there: %w", err)
 		})
 		again := k.Cluster("demo", 3)
 		k.MustCreate(again)

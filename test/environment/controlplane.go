@@ -131,7 +131,7 @@ func (c *controlPlane) waitForAPIServer(ctx context.Context) error {
 		return last == nil, nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait for kube-apiserver: %w (last answer: %v); its log is %s", err, last, filepath.Join(c.logs, "kube-apiserver.log"))
+		return fmt.Errorf("wait for kube-apiserver, whose log is %s: %w", filepath.Join(c.logs, "kube-apiserver.log"), errors.Join(err, last))
 	}
 	return nil
 }

@@ -129,7 +129,8 @@ func Start(ctx context.Context, options Options) (_ *Environment, err error) {
 	if options.APIServerOnly {
 		return e, nil
 	}
-	return e, e.startNodes(ctx, root)
+	err = e.startNodes(ctx, root)
+	return e, err
 }
 
 // makeFolders makes the folders for data and logs.

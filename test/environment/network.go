@@ -213,7 +213,7 @@ func (n *clusterNetwork) makeNamespace(pod *podNetwork) error {
 		return err
 	}
 	gateway := gatewayAddress.AsSlice()
-	if err := addNeighbour(inside, card, gateway, pod.hardware(routerSide)); err != nil {
+	if err := addNeighbor(inside, card, gateway, pod.hardware(routerSide)); err != nil {
 		return err
 	}
 	if err := inside.RouteAdd(&netlink.Route{LinkIndex: card.Attrs().Index, Dst: hostRoute(gateway), Scope: netlink.SCOPE_LINK}); err != nil {
@@ -241,7 +241,7 @@ func addCable(router *netlink.Handle, pod *podNetwork) error {
 	if err := router.LinkSetUp(cable); err != nil {
 		return err
 	}
-	if err := addNeighbour(router, cable, pod.address.AsSlice(), pod.hardware(podSide)); err != nil {
+	if err := addNeighbor(router, cable, pod.address.AsSlice(), pod.hardware(podSide)); err != nil {
 		return err
 	}
 	return router.RouteAdd(&netlink.Route{
@@ -262,8 +262,8 @@ func (p *podNetwork) hardware(side byte) net.HardwareAddr {
 	return net.HardwareAddr{0x02, 0, 0, side, bytes[2], bytes[3]}
 }
 
-// addNeighbour gives the hardware address of a neighbour.
-func addNeighbour(handle *netlink.Handle, link netlink.Link, address net.IP, hardware net.HardwareAddr) error {
+// addNeighbor gives the hardware address of a neighbor.
+func addNeighbor(handle *netlink.Handle, link netlink.Link, address net.IP, hardware net.HardwareAddr) error {
 	return handle.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: address, HardwareAddr: hardware, State: netlink.NUD_PERMANENT})
 }
 
@@ -297,7 +297,7 @@ func (p *podNetwork) setConnected(connected bool) error {
 	}
 	err := netlink.LinkSetHardwareAddr(p.link, router)
 	if err == nil {
-		err = addNeighbour(&netlink.Handle{}, p.link, p.address.AsSlice(), pod)
+		err = addNeighbor(&netlink.Handle{}, p.link, p.address.AsSlice(), pod)
 	}
 	if err != nil {
 		return fmt.Errorf("%s the pod with address %s: %w", verb, p.address, err)

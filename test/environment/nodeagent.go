@@ -86,7 +86,8 @@ func newNodeAgent(options nodeAgentOptions) (*nodeAgent, error) {
 		assumed:          map[types.UID]string{},
 	}
 	agent.context, agent.cancel = context.WithCancel(context.Background())
-	return agent, agent.watch()
+	err := agent.watch()
+	return agent, err
 }
 
 // watch connects the informers with the queue and the pods' workers.

@@ -199,9 +199,10 @@ func (w *podWorker) attend(ended <-chan struct{}) {
 	stopping := false
 	for {
 		pod := w.current()
-		if pod == nil {
+		switch {
+		case pod == nil:
 			w.cancel()
-		} else if pod.DeletionTimestamp != nil {
+		case pod.DeletionTimestamp != nil:
 			grace := time.Duration(ptr.Deref(pod.DeletionGracePeriodSeconds, 30)) * time.Second
 			if !stopping {
 				stopping = true
@@ -210,7 +211,7 @@ func (w *podWorker) attend(ended <-chan struct{}) {
 			if deadline == nil || grace < allowed {
 				deadline, allowed = time.After(grace), grace
 			}
-		} else {
+		default:
 			w.refreshVolumes(pod)
 		}
 		wake, over := w.wake, ended
@@ -222,7 +223,6 @@ func (w *podWorker) attend(ended <-chan struct{}) {
 			return
 		case <-wake:
 		case <-deadline:
-			deadline = nil
 			close(w.kill)
 			<-ended
 			return

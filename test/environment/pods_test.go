@@ -3,6 +3,7 @@
 package environment_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -132,10 +133,13 @@ func TestNamespaceEndsWithEverything(t *testing.T) {
 		}
 		eventually(t, 15*time.Second, func() error {
 			err := cluster.Client.Get(t.Context(), client.ObjectKey{Name: namespace}, &corev1.Namespace{})
-			if apierrors.IsNotFound(err) {
+			switch {
+			case err == nil:
+				return errors.New("the namespace is still there")
+			case apierrors.IsNotFound(err):
 				return nil
 			}
-			return fmt.Errorf("the namespace is still there (%v)", err)
+			return fmt.Errorf("the namespace may still be there: %w", err)
 		})
 		t.Logf("the namespace was gone after %v", time.Since(started))
 	})

@@ -37,7 +37,7 @@ func newProber(probe *corev1.Probe, address netip.Addr, ports []corev1.Container
 		Timeout: seconds(probe.TimeoutSeconds, 1),
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as a kubelet does
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // as a kubelet does
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}

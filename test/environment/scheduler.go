@@ -29,8 +29,11 @@ const (
 // schedule finds a node for a pod, provisions the claims that waited for it, and binds the pod to the node.
 func (a *nodeAgent) schedule(ctx context.Context, namespace, name string) error {
 	pod, err := a.pods.Pods(namespace).Get(name)
-	if err != nil || pod.Spec.NodeName != "" || pod.DeletionTimestamp != nil || len(pod.Spec.SchedulingGates) > 0 {
-		return nil // nothing to do, or gone
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	if pod.Spec.NodeName != "" || pod.DeletionTimestamp != nil || len(pod.Spec.SchedulingGates) > 0 {
+		return nil
 	}
 	a.mutex.Lock()
 	assumed := a.assumed[pod.UID]
@@ -195,11 +198,11 @@ func violatesAntiAffinity(pod *corev1.Pod, node *corev1.Node, nodes []*corev1.No
 		if err != nil {
 			return true
 		}
-		for _, neighbour := range nodes {
-			if neighbour.Labels[term.TopologyKey] != node.Labels[term.TopologyKey] {
+		for _, neighbor := range nodes {
+			if neighbor.Labels[term.TopologyKey] != node.Labels[term.TopologyKey] {
 				continue
 			}
-			for _, other := range placed[neighbour.Name] {
+			for _, other := range placed[neighbor.Name] {
 				if other.Namespace == pod.Namespace && selector.Matches(labels.Set(other.Labels)) {
 					return true
 				}
@@ -221,9 +224,9 @@ func placementScore(pod *corev1.Pod, node *corev1.Node, nodes []*corev1.Node, pl
 		return count
 	}
 	inZone := 0
-	for _, neighbour := range nodes {
-		if neighbour.Labels[corev1.LabelTopologyZone] == node.Labels[corev1.LabelTopologyZone] {
-			inZone += siblings(neighbour.Name)
+	for _, neighbor := range nodes {
+		if neighbor.Labels[corev1.LabelTopologyZone] == node.Labels[corev1.LabelTopologyZone] {
+			inZone += siblings(neighbor.Name)
 		}
 	}
 	return []int{inZone, siblings(node.Name), len(placed[node.Name])}

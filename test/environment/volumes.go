@@ -55,12 +55,15 @@ func (a *nodeAgent) classOf(claim *corev1.PersistentVolumeClaim) (*storagev1.Sto
 // reconcileClaim provisions a claim whose class binds immediately, and lets a bound claim's volume grow.
 func (a *nodeAgent) reconcileClaim(ctx context.Context, namespace, name string) error {
 	claim, err := a.claims.PersistentVolumeClaims(namespace).Get(name)
-	if err != nil || claim.DeletionTimestamp != nil {
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	if claim.DeletionTimestamp != nil {
 		return nil
 	}
 	class, err := a.classOf(claim)
 	if err != nil {
-		return nil // stays pending
+		return nil //nolint:nilerr // Without a class of ours it stays pending.
 	}
 	requested := claim.Spec.Resources.Requests[corev1.ResourceStorage]
 	if claim.Spec.VolumeName == "" {
@@ -146,7 +149,10 @@ func (a *nodeAgent) reportBound(ctx context.Context, claim *corev1.PersistentVol
 // reconcileVolume keeps a volume's phase, and removes the volume of a claim that is gone, unless it is to be retained.
 func (a *nodeAgent) reconcileVolume(ctx context.Context, name string) error {
 	volume, err := a.volumes.Get(name)
-	if err != nil || volume.Annotations[annotationProvisionedBy] != Provisioner || volume.Spec.ClaimRef == nil {
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	if volume.Annotations[annotationProvisionedBy] != Provisioner || volume.Spec.ClaimRef == nil {
 		return nil
 	}
 	owner := volume.Spec.ClaimRef

@@ -90,7 +90,7 @@ func (k *Kubernetes) Put(cluster, pod, key, value string) {
 	})
 }
 
-// Get reads a key through the client Service and fails the test if it has another value.
+// WantValue reads a key through the client Service and fails the test if it has another value.
 func (k *Kubernetes) WantValue(cluster, pod, key, value string) {
 	k.T.Helper()
 	k.Eventually("reading "+key, 15*time.Second, func(ctx context.Context) error {

@@ -1,6 +1,5 @@
 //go:build integration
 
-//nolint:lll // A table reads best with one case a line.
 package validation
 
 import "strings"

@@ -34,7 +34,7 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestParseMounts(t *testing.T) {
-	table := "36 35 98:0 / /state/a\\040b rw,noatime shared:1 - tmpfs tmpfs rw\nbroken\n37 35 0:3 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+	table := "36 35 98:0 / /state/a\\040b rw,noatime shared:1 - tmpfs none rw\nbroken\n37 35 0:3 / /sys/fs/cgroup rw - cgroup2 none rw\n"
 	want := []mount{{"/state/a b", "tmpfs"}, {"/sys/fs/cgroup", "cgroup2"}}
 	if got := parseMounts(table); !slices.Equal(got, want) {
 		t.Errorf("parseMounts gives %v, want %v", got, want)

@@ -31,6 +31,8 @@ rules:
 
 // corefile answers names of the cluster, which it never caches as missing: a new member of a StatefulSet has
 // to be found at once. There is no other name server to ask, so any other name does not exist.
+//
+//nolint:dupword // The template is for any class and any type of question.
 const corefile = `cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
     bind %[1]s
     errors

@@ -69,12 +69,16 @@ func (c *Cluster) start(p process) error {
 	}
 	// A session of its own keeps the terminal's interrupt away.
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	defer func() {
+		for _, listener := range command.ExtraFiles {
+			_ = listener.Close()
+		}
+	}()
 	for _, address := range p.Listen {
 		listener, err := listen(address)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = listener.Close() }()
 		command.ExtraFiles = append(command.ExtraFiles, listener)
 	}
 	if err := netns.Do(p.Namespace, command.Start); err != nil {
