@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -175,10 +176,33 @@ func (a *Actor) apply(ctx context.Context, c render.Cluster, object client.Objec
 			}
 		}
 	}
-	if err := a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner(render.FieldManager), client.ForceOwnership); err != nil {
+	err = a.serverSideApply(ctx, applied)
+	if service, ok := live.(*corev1.Service); ok && apierrors.IsInvalid(err) && service.UID != "" {
+		if err = a.replacePorts(ctx, service, object); err == nil {
+			err = a.serverSideApply(ctx, applied)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("applying %s: %w", describe(applied), err)
 	}
 	return nil
+}
+
+func (a *Actor) serverSideApply(ctx context.Context, applied *unstructured.Unstructured) error {
+	return a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner(render.FieldManager), client.ForceOwnership)
+}
+
+// replacePorts sets the ports of a Service whose numbers were changed by hand. An apply cannot: ports are told apart by
+// their number, so that ours would stand beside the changed one under the same name, which is refused.
+func (a *Actor) replacePorts(ctx context.Context, live *corev1.Service, wanted client.Object) error {
+	ours, ok := wanted.(*corev1.Service)
+	if !ok {
+		return nil
+	}
+	changed := live.DeepCopy()
+	changed.Spec.Ports = ours.Spec.Ports
+	patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
+	return a.Client.Patch(ctx, changed, patch, client.FieldOwner(render.FieldManager))
 }
 
 // fit makes an applied StatefulSet fit the live one. One that is sealed stays sealed: who would unseal it has not seen

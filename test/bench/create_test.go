@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -17,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
@@ -85,28 +85,29 @@ func measureOperator(t *testing.T, k *live.Kubernetes, name string) sample {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cluster := k.Cluster(name, 3)
-	events, err := k.Watch(ctx, &v1alpha1.EtcdClusterList{}, client.InNamespace(k.Namespace))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer events.Stop()
 	s, started := sample{}, time.Now()
 	k.MustCreate(cluster)
-	for event := range events.ResultChan() {
-		now, ok := event.Object.(*v1alpha1.EtcdCluster)
-		if !ok || event.Type == watch.Deleted || now.Name != name {
-			continue
+	k.Eventually(name+" is Available", time.Minute, func(ctx context.Context) error {
+		now, err := k.GetCluster(ctx, name)
+		if err != nil {
+			return err
 		}
-		if s.available == 0 && meta.IsStatusConditionTrue(now.Status.Conditions, "Available") {
-			s.available = time.Since(started)
-			commit(ctx, t, k, name+"-client")
-			s.written = time.Since(started)
+		if !meta.IsStatusConditionTrue(now.Status.Conditions, "Available") {
+			return errors.New(live.Summary(now.Status.Conditions))
 		}
-		if now.Status.ReadyMembers == 3 && s.available != 0 {
-			s.ready = time.Since(started)
-			break
+		return nil
+	})
+	s.available = time.Since(started)
+	commit(ctx, t, k, name+"-client")
+	s.written = time.Since(started)
+	k.Eventually(name+" has all members ready", time.Minute, func(ctx context.Context) error {
+		now, err := k.GetCluster(ctx, name)
+		if err == nil && now.Status.ReadyMembers != 3 {
+			err = fmt.Errorf("%d are ready", now.Status.ReadyMembers)
 		}
-	}
+		return err
+	})
+	s.ready = time.Since(started)
 	k.WaitSettled(name, time.Minute)
 	k.ResourceVersionsAtRest(3 * time.Second)
 	s.writes = apiWrites(t, k.Namespace, name)
@@ -120,24 +121,19 @@ func measureFloor(t *testing.T, k *live.Kubernetes, name string) time.Duration {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	set, services := handWritten(k, name)
-	events, err := k.Watch(ctx, &appsv1.StatefulSetList{}, client.InNamespace(k.Namespace))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer events.Stop()
 	started := time.Now()
 	for _, object := range append(services, set) {
 		k.MustCreate(object)
 	}
-	var took time.Duration
-	for event := range events.ResultChan() {
-		now, ok := event.Object.(*appsv1.StatefulSet)
-		if ok && now.Name == name && now.Status.ReadyReplicas == 3 {
-			commit(ctx, t, k, name+"-client")
-			took = time.Since(started)
-			break
+	k.Eventually(name+" has all pods ready", time.Minute, func(ctx context.Context) error {
+		err := k.Get(ctx, client.ObjectKeyFromObject(set), set)
+		if err == nil && set.Status.ReadyReplicas != 3 {
+			err = fmt.Errorf("%d are ready", set.Status.ReadyReplicas)
 		}
-	}
+		return err
+	})
+	commit(ctx, t, k, name+"-client")
+	took := time.Since(started)
 	for _, object := range append(services, set) {
 		k.MustDelete(object)
 	}

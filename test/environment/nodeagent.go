@@ -272,9 +272,8 @@ func (a *nodeAgent) podInputChanged(object any) {
 func (a *nodeAgent) claimChanged(object any) {
 	claim := object.(*corev1.PersistentVolumeClaim)
 	a.queue.Add(task{"claim", claim.Namespace, claim.Name})
-	if claim.Spec.VolumeName != "" {
-		a.queue.Add(task{kind: "volume", name: claim.Spec.VolumeName})
-	}
+	// Also a claim that is not bound yet: its volume may just have been made.
+	a.queue.Add(task{kind: "volume", name: volumeName(claim)})
 	a.queuePendingPods()
 }
 

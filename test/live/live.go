@@ -173,7 +173,7 @@ func (k *Kubernetes) GetCluster(ctx context.Context, name string) (*v1alpha1.Etc
 func (k *Kubernetes) Eventually(what string, timeout time.Duration, try func(context.Context) error) {
 	k.T.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(context.Background(), 50*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(context.Background(), 20*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
 		err := try(ctx)
 		if err == nil || ctx.Err() == nil || last == nil {
 			last = err

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func (c *Cluster) start(p process) error {
 		return fmt.Errorf("opening the log of %s: %w", p.Name, err)
 	}
 	defer func() { _ = output.Close() }()
-	command := exec.Command(p.Arguments[0], p.Arguments[1:]...)
+	command := exec.CommandContext(context.Background(), p.Arguments[0], p.Arguments[1:]...)
 	command.Dir = "/"
 	command.Stdout, command.Stderr = output, output
 	// A fixed environment: a proxy variable of the caller, for one, would break the programs' connections.
