@@ -171,6 +171,9 @@ func handWritten(k *live.Kubernetes, name string) (*appsv1.StatefulSet, []client
 	replicas := int32(3)
 	set.Spec.Replicas, set.OwnerReferences = &replicas, nil
 	set.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{}
+	for i := range set.Spec.VolumeClaimTemplates {
+		set.Spec.VolumeClaimTemplates[i].OwnerReferences = nil
+	}
 	var services []client.Object
 	container := &set.Spec.Template.Spec.Containers[0]
 	for _, object := range built.Objects() {
