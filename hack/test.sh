@@ -36,10 +36,10 @@ covered() {
 
 run() {
   case $1 in
-    unit) covered unit ./api/... ./internal/... ./cmd/... ;;
+    unit) hack/build.sh etcd/3.5 etcd/3.6 etcd/3.7 && covered unit ./api/... ./internal/... ./cmd/... ;;
     sim) go_test sim ./test/sim/... ;;
     integration)
-      hack/build.sh kubernetes etcd/3.6 &&
+      hack/build.sh kubernetes etcd/3.5 etcd/3.6 etcd/3.7 &&
         covered integration -tags integration ./test/integration/... ./test/environment/...
       ;;
     e2e) hack/test-e2e.sh "${flags[@]}" ;;
