@@ -128,6 +128,8 @@ check_operator_permissions() {
   may "$account" "$namespace" yes get,list,watch,patch,delete persistentvolumeclaims
   may "$account" "$namespace" no create persistentvolumeclaims
   may "$account" "$namespace" yes create,patch events.events.k8s.io
+  may "$account" "$namespace" yes list events
+  may "$account" "$namespace" no watch,create,delete events
   may "$account" "$namespace" no get,list secrets
   may "$account" "$namespace" no create pods/exec
 }
