@@ -74,9 +74,9 @@ func extremes(versions []*semver.Version) (lowest, highest *semver.Version) {
 	return lowest, highest
 }
 
-// unfinishedUpgrade names what the last upgrade still waits for before the next minor may follow. etcd moves its
-// cluster version some seconds after the last member has, and only with that a snapshot that leaves behind entries of
-// the log which the minor after the next cannot read (server/etcdserver/apply: ClusterVersionSet).
+// unfinishedUpgrade names what the last upgrade still waits for before the next minor may follow: etcd moves its cluster
+// version, and with it the version of the data, some seconds after the last member has moved, and only while all of them
+// run (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/).
 func (v *view) unfinishedUpgrade() string {
 	target, err := semver.NewVersion(v.Cluster.Spec.Version)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
-// runs are what is explored by default: about a minute and a half on two cores. For longer runs set SIM_STATES (the
+// runs are what is explored by default: about half a minute on two cores. For longer runs set SIM_STATES (the
 // limit of each run), SIM_FAULTS and SIM_EDITS (budgets of each run) and SIM_SIZES, e.g. SIM_SIZES=3,5.
 var runs = []struct {
 	name  string
