@@ -91,6 +91,16 @@ func (a *Actor) recreateMember(ctx context.Context, c render.Cluster, step core.
 		}
 		claims = append(claims, claim)
 	}
+	if len(step.Volumes) == 0 {
+		var made corev1.PersistentVolumeClaimList
+		labels := client.MatchingLabels{render.LabelCluster: c.Name, render.LabelMember: step.Member}
+		if err := a.Live.List(ctx, &made, client.InNamespace(c.Namespace), labels); err != nil {
+			return fmt.Errorf("listing the claims of member %s/%s: %w", c.Namespace, step.Member, err)
+		}
+		if len(made.Items) > 0 {
+			return &StaleError{What: fmt.Sprintf("member %s has claims by now", step.Member)}
+		}
+	}
 	// The claims first: if this is cut off, the StatefulSet still says that the member is to be made again. A claim stays
 	// until the pod that waits for it is gone.
 	for _, claim := range claims {

@@ -118,7 +118,9 @@ func (r *EtcdClusterReconciler) report(ctx context.Context, cluster *v1alpha1.Et
 	if err != nil {
 		return fmt.Errorf("writing the status of EtcdCluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
 	}
-	r.superseded.Store(client.ObjectKeyFromObject(cluster), cluster.ResourceVersion)
+	if applied.GetResourceVersion() != cluster.ResourceVersion {
+		r.superseded.Store(client.ObjectKeyFromObject(cluster), cluster.ResourceVersion)
+	}
 	for _, event := range decision.Events {
 		kind := corev1.EventTypeNormal
 		if event.Warning {

@@ -134,8 +134,8 @@ func (v *view) available(r Report) Condition {
 		if v.Cluster.Spec.Size == 0 {
 			c.Reason, c.Message = ReasonHibernated, "spec.size is 0: no member runs"
 		}
-	case v.Etcd.List.Known && v.outOfSpace():
-		c.Reason, c.Message = ReasonAlarmRaised, "the alarm NOSPACE is raised: reads are served, writes are refused"
+	case v.Etcd.List.Known && v.raised() != "":
+		c.Reason, c.Message = ReasonAlarmRaised, fmt.Sprintf("the alarm %s is raised: writes are refused", v.raised())
 	case v.Etcd.List.Known && ready:
 		c.Status, c.Reason = True, ReasonQuorumServes
 		c.Message = fmt.Sprintf("%d of %d members are healthy", r.ReadyMembers, len(v.Etcd.List.Members))
@@ -150,11 +150,16 @@ func (v *view) available(r Report) Condition {
 	return c
 }
 
-// outOfSpace is whether a member has raised NOSPACE: then the whole cluster refuses writes.
-func (v *view) outOfSpace() bool {
-	return slices.ContainsFunc(v.members, func(m *memberView) bool {
-		return m.status != nil && slices.Contains(m.status.Alarms, alarmNoSpace)
-	})
+// raised is an alarm that some member has raised, also one that does not answer: then etcd refuses the writes of all.
+func (v *view) raised() string {
+	for _, alarm := range []string{alarmCorrupt, alarmNoSpace} {
+		for _, m := range v.members {
+			if m.status != nil && (slices.Contains(m.status.Alarms, alarm) || slices.Contains(m.status.ClusterAlarms, alarm)) {
+				return alarm
+			}
+		}
+	}
+	return ""
 }
 
 // mayServe is whether the kubelets say that a quorum is ready although the operator cannot reach it.

@@ -45,7 +45,7 @@ func Decide(o Observation) Decision {
 
 // decide asks the rules in their order. The gates come first: while one of them is shut nothing is done at all.
 func decide(v *view) plan {
-	for _, gate := range []func(*view) (plan, bool){deleting, paused, hibernated, earlierVolumes} {
+	for _, gate := range []func(*view) (plan, bool){deleting, paused, hibernated, earlierMembers, earlierVolumes} {
 		if p, shut := gate(v); shut {
 			return p
 		}
@@ -77,6 +77,11 @@ func paused(v *view) (plan, bool) {
 func hibernated(v *view) (plan, bool) {
 	shut := v.Cluster.Spec.Size == 0 && v.clusterID == "" && len(v.members) == 0
 	return plan{frozen: PhaseHibernated, doing: Problem{ReasonHibernated, "spec.size is 0: no member runs"}}, shut
+}
+
+// earlierMembers: an object that was deleted and made again at once finds the pods of the earlier one still running.
+func earlierMembers(v *view) (plan, bool) {
+	return plan{doing: Problem{ReasonCleaningUp, "waiting until the members of an earlier cluster of this name are gone"}}, v.earlierRuns
 }
 
 // earlierVolumes: before a cluster is formed, volumes of an earlier cluster of the same name stand in the way,
@@ -121,15 +126,19 @@ func earlierVolumes(v *view) (plan, bool) {
 func (v *view) namesTaken() Problem {
 	for _, object := range v.Objects {
 		if object.State == Foreign {
-			return Problem{ReasonNameTaken, fmt.Sprintf("%s %s exists but does not belong to this cluster; delete or rename it", object.Kind, object.Name)}
+			return nameTaken(object.Kind, object.Name)
 		}
 	}
 	for _, m := range v.members {
 		if m.Workload.State == Foreign {
-			return m.trouble
+			return nameTaken("StatefulSet", m.Name)
 		}
 	}
 	return Problem{}
+}
+
+func nameTaken(kind, name string) Problem {
+	return Problem{ReasonNameTaken, fmt.Sprintf("%s %s exists but does not belong to this cluster; delete or rename it", kind, name)}
 }
 
 // applyObjects applies the supporting objects that are missing or drifted.

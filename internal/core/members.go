@@ -16,6 +16,8 @@ func (v *view) applyMembers() []Action {
 		start := v.startOf(m)
 		apply := ApplyMember{Member: name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: m.Workload.Retry}
 		switch {
+		case m.Workload.State == Missing && v.clusterID != "" && !versionHop(v.Cluster.Spec.Version, v.running()).IsZero():
+			// What is refused reaches no member, not even one that is made again.
 		case m.Workload.State == Missing && m.remnants() == 0 && v.Cluster.Spec.Size > 0 && !v.inTheWay():
 			actions = append(actions, apply)
 		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash:
@@ -162,7 +164,7 @@ func (v *view) recreate(m *memberView) (Action, Problem) {
 	for _, volume := range m.Volumes {
 		unbound = unbound && !volume.Bound
 	}
-	if !unbound || len(m.Volumes) == 0 || m.Workload.Start == StartSealed || m.Pod.Running || m.marked() || m.listed != nil && m.listed.Started {
+	if !unbound || len(m.Volumes) == 0 && (v.Cluster.Spec.InMemory || m.Pod.Exists) || m.Workload.Start == StartSealed || m.Pod.Running || m.marked() || m.listed != nil && m.listed.Started {
 		return nil, Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage asks for other volumes than member %s has: this release does not change the volumes of a member that has run; everything else of the spec is applied", m.Name)}
 	}
 	return RecreateMember{Member: m.Name, WorkloadUID: m.Workload.UID, Volumes: m.Volumes},

@@ -152,6 +152,8 @@ type Volume struct {
 	OwnerUID string
 	// FoundedBy is the UID of the EtcdCluster object whose StatefulSet made the claim. It never changes.
 	FoundedBy string
+	// Founders are the members that the cluster was founded with.
+	Founders []string
 	// ClusterID is etcd's ID of the cluster whose data it holds, if that was recorded on it.
 	ClusterID string
 	// StorageHash is what the user asked of volumes when it was made.
@@ -222,6 +224,8 @@ type Status struct {
 	RaftApplied uint64
 	// Alarms are the alarms raised for this member, e.g. NOSPACE.
 	Alarms []string
+	// ClusterAlarms are the alarms of all members that it knows of; each of them binds the whole cluster.
+	ClusterAlarms []string
 	// Errors are the member's own complaints, e.g. "etcdserver: no leader".
 	Errors []string
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // caughtUpEntries is how many raft entries a member may be behind and still count as caught up. Members are asked
@@ -21,6 +22,8 @@ type view struct {
 	members          []*memberView
 	byName           map[string]*memberView
 	byID             map[string]*memberView
+	// earlierRuns is whether members of an earlier cluster of this name still answer.
+	earlierRuns bool
 }
 
 // memberView is a member with what follows for it.
@@ -56,6 +59,7 @@ func look(o Observation) *view {
 	for _, m := range v.Members {
 		v.addMember(m)
 	}
+	v.hearOnlyOurs()
 	v.bootstrapMembers = v.findBootstrapMembers()
 	for _, name := range v.bootstrapMembers {
 		if v.byName[name] == nil {
@@ -72,6 +76,18 @@ func look(o Observation) *view {
 		v.judge(m)
 	}
 	return v
+}
+
+// hearOnlyOurs leaves out what pods say that are not of our StatefulSets, before it is known which cluster is ours: an
+// earlier one of this name may still be on its way out.
+func (v *view) hearOnlyOurs() {
+	v.earlierRuns = v.clusterID == "" && slices.ContainsFunc(v.Etcd.Statuses, func(s Status) bool {
+		m := v.byName[s.Member]
+		return s.Answered && (m == nil || !m.Workload.Exists())
+	})
+	if v.earlierRuns {
+		v.Etcd = Etcd{}
+	}
 }
 
 // dropStrangers leaves out what is left of members that this cluster does not have, e.g. a claim of an earlier one.
@@ -124,7 +140,7 @@ func (v *view) judge(m *memberView) {
 	m.trouble = v.trouble(m)
 	m.healthy = m.trouble.IsZero()
 	m.serves = m.healthy || m.trouble.Reason == ReasonAlarmRaised && !slices.Contains(s.Alarms, alarmCorrupt)
-	m.starting = passing(m.trouble.Reason) && !m.marked() && !v.everAnswered(m.Name)
+	m.starting = passing(m.trouble.Reason) && !m.marked() && !v.everAnswered(m.Name) && !v.overdue(m.Name)
 	if s == nil || !s.Answered || v.clusterID != "" && s.ClusterID != v.clusterID {
 		return
 	}
@@ -137,6 +153,16 @@ func (v *view) judge(m *memberView) {
 	}
 	m.lag = newest - s.RaftApplied
 	m.caughtUp = m.lag <= caughtUpEntries
+}
+
+// startPatience is how long a first start may take without a known problem before that is one.
+const startPatience = 5 * time.Minute
+
+// overdue is whether a member has been reported as unhealthy for longer than a first start takes.
+func (v *view) overdue(name string) bool {
+	return slices.ContainsFunc(v.Cluster.Recorded.Members, func(m MemberReport) bool {
+		return m.Name == name && !m.Healthy && v.Now.Sub(m.HealthySince) > startPatience
+	})
 }
 
 // everAnswered is whether a member was ever reported with an ID.
@@ -188,7 +214,7 @@ func (v *view) absence(m *memberView) Problem {
 	}
 	switch {
 	case m.Workload.State == Foreign:
-		return Problem{ReasonNameTaken, fmt.Sprintf("StatefulSet %s exists but does not belong to this cluster; delete or rename it", m.Name)}
+		return nameTaken("StatefulSet", m.Name)
 	case !m.Workload.Exists():
 		return Problem{ReasonMemberDown, fmt.Sprintf("member %s has no StatefulSet", m.Name)}
 	case !m.Pod.Exists && !m.Workload.Problem.IsZero():
@@ -258,6 +284,9 @@ func (v *view) findBootstrapMembers() []string {
 			return m.Workload.BootstrapMembers
 		}
 	}
+	if founders := v.foundersOnVolumes(); len(founders) > 0 {
+		return v.withListed(founders)
+	}
 	var names []string
 	for n := range v.Cluster.Spec.Size {
 		names = append(names, fmt.Sprintf("%s-%d", v.Cluster.Name, n))
@@ -268,6 +297,18 @@ func (v *view) findBootstrapMembers() []string {
 		}
 	}
 	return v.withListed(names)
+}
+
+// foundersOnVolumes are the members that the cluster was founded with, as its volumes say.
+func (v *view) foundersOnVolumes() []string {
+	for _, m := range v.members {
+		for _, volume := range m.Volumes {
+			if v.clusterID != "" && volume.ClusterID == v.clusterID && len(volume.Founders) > 0 {
+				return volume.Founders
+			}
+		}
+	}
+	return nil
 }
 
 // withListed adds the members that etcd itself lists: they are part of the cluster whatever was recorded.

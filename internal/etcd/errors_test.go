@@ -19,7 +19,7 @@ func TestSplitErrors(t *testing.T) {
 		"something else entirely": {[]string{"etcdserver: corrupt"}, nil, []string{"etcdserver: corrupt"}},
 		"almost an alarm":         {[]string{"memberID:x alarm:NOSPACE"}, nil, []string{"memberID:x alarm:NOSPACE"}},
 	} {
-		alarms, others := splitErrors(test.errors, 17)
+		alarms, _, others := splitErrors(test.errors, 17)
 		if !slices.Equal(alarms, test.alarms) || !slices.Equal(others, test.others) {
 			t.Errorf("%s: alarms %v, others %v", name, alarms, others)
 		}

@@ -3,6 +3,7 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestMember(t *testing.T) {
 		t.Errorf("pod %+v", got.Pod)
 	}
 	want := core.Volume{Name: "data-demo-0-0", UID: "claim-of-demo-0", Bound: true, OwnerUID: "uid-1", ClusterID: "c1", Kept: true, KeptWanted: true}
-	if len(got.Volumes) != 1 || got.Volumes[0] != want {
+	if len(got.Volumes) != 1 || !reflect.DeepEqual(got.Volumes[0], want) {
 		t.Errorf("volumes %+v", got.Volumes)
 	}
 }

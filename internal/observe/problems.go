@@ -113,6 +113,9 @@ func (o *Observer) volume(ctx context.Context, c render.Cluster, claim *corev1.P
 		ClusterID:   claim.Annotations[render.AnnotationClusterID],
 		KeptWanted:  c.Spec.Storage.Retention.WhenDeleted != v1alpha1.RetentionDelete,
 	}
+	if founders := claim.Annotations[render.AnnotationBootstrapMembers]; founders != "" {
+		v.Founders = strings.Split(founders, ",")
+	}
 	v.Kept = !slices.ContainsFunc(claim.OwnerReferences, isCluster)
 	if !v.Bound && !v.Deleting {
 		v.Problem = o.claimProblem(ctx, claim)

@@ -33,6 +33,10 @@ func Recorded(cluster *v1alpha1.EtcdCluster) core.Report {
 		MeasuredAt:         timeOf(status.MeasuredAt),
 	}
 	for _, c := range status.Conditions {
+		// Others may keep conditions of their own here.
+		if c.Type != core.Available && c.Type != core.Progressing && c.Type != core.Degraded {
+			continue
+		}
 		report.Conditions = append(report.Conditions, core.Condition{
 			Type: c.Type, Status: core.Truth(c.Status), Reason: core.Reason(c.Reason), Message: c.Message, Since: c.LastTransitionTime.Time,
 		})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
@@ -91,5 +92,14 @@ func TestEqualSeesEverything(t *testing.T) {
 		if changed.Equal(fullReport()) {
 			t.Errorf("%s: the change is not seen", name)
 		}
+	}
+}
+
+// TestConditionsOfOthers: what others keep in the status is not part of the report, and so changes nothing in it.
+func TestConditionsOfOthers(t *testing.T) {
+	cluster := &v1alpha1.EtcdCluster{}
+	cluster.Status.Conditions = []metav1.Condition{{Type: "Audited", Status: metav1.ConditionTrue, Reason: "Yes"}}
+	if got := observe.Recorded(cluster).Conditions; len(got) != 0 {
+		t.Errorf("conditions %v", got)
 	}
 }

@@ -54,7 +54,7 @@ func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
 			PodManagementPolicy:  appsv1.ParallelPodManagement,
 			RevisionHistoryLimit: ptr.To(int32(2)),
 			Template:             c.podTemplate(member),
-			VolumeClaimTemplates: c.claims(member.Member),
+			VolumeClaimTemplates: c.claims(member),
 		},
 	}
 }
@@ -97,7 +97,7 @@ func (c Cluster) args(member core.ApplyMember) []string {
 
 // claims are the volumes of a member. They name the EtcdCluster that they were made for. Claim templates are immutable: a
 // StatefulSet keeps those that it was made with, see KeepStorage.
-func (c Cluster) claims(member string) []corev1.PersistentVolumeClaim {
+func (c Cluster) claims(member core.ApplyMember) []corev1.PersistentVolumeClaim {
 	storage := c.Spec.Storage
 	if storage.Medium == v1alpha1.StorageMediumMemory {
 		return nil
@@ -109,7 +109,7 @@ func (c Cluster) claims(member string) []corev1.PersistentVolumeClaim {
 	return claims
 }
 
-func (c Cluster) claim(volume, member string, size *resource.Quantity, class *string) corev1.PersistentVolumeClaim {
+func (c Cluster) claim(volume string, member core.ApplyMember, size *resource.Quantity, class *string) corev1.PersistentVolumeClaim {
 	// A claim that is to go with the cluster belongs to it from the beginning: the creation may be broken off. It must not
 	// belong to the StatefulSet: the data has to survive whatever happens to that.
 	var owners []metav1.OwnerReference
@@ -119,9 +119,14 @@ func (c Cluster) claim(volume, member string, size *resource.Quantity, class *st
 	return corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            volume,
-			Labels:          c.MemberLabels(member),
+			Labels:          c.MemberLabels(member.Member),
 			OwnerReferences: owners,
-			Annotations:     map[string]string{AnnotationOwnerUID: string(c.UID), AnnotationFoundedBy: string(c.UID), AnnotationStorageHash: c.StorageHash()},
+			Annotations: map[string]string{
+				AnnotationOwnerUID:         string(c.UID),
+				AnnotationFoundedBy:        string(c.UID),
+				AnnotationBootstrapMembers: strings.Join(member.BootstrapMembers, ","),
+				AnnotationStorageHash:      c.StorageHash(),
+			},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
