@@ -164,7 +164,10 @@ func (v *view) recreate(m *memberView) (Action, Problem) {
 	for _, volume := range m.Volumes {
 		unbound = unbound && !volume.Bound
 	}
-	if !unbound || len(m.Volumes) == 0 && (v.Cluster.Spec.InMemory || m.Pod.Exists) || m.Workload.Start == StartSealed || m.Pod.Running || m.marked() || m.listed != nil && m.listed.Started {
+	ran := m.Pod.Running || m.Workload.Start == StartSealed || m.marked() || m.listed != nil && m.listed.Started
+	// Without claims there is nothing to tell from, but that no pod was ever made.
+	unclear := len(m.Volumes) == 0 && (v.Cluster.Spec.InMemory || m.Pod.Exists)
+	if !unbound || ran || unclear {
 		return nil, Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage asks for other volumes than member %s has: this release does not change the volumes of a member that has run; everything else of the spec is applied", m.Name)}
 	}
 	return RecreateMember{Member: m.Name, WorkloadUID: m.Workload.UID, Volumes: m.Volumes},
