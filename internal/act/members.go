@@ -3,7 +3,6 @@ package act
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
@@ -24,25 +24,26 @@ func (a *Actor) restartMember(ctx context.Context, c render.Cluster, step core.R
 		return fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
 	}
 	var target *corev1.Pod
-	others, ready := 0, 0
+	others, ready, targetRuns := 0, 0, false
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if owner := metav1.GetControllerOf(pod); owner == nil || owner.Kind != "StatefulSet" || pod.Name != render.PodName(owner.Name) {
+		if !observe.IsMemberPod(c, pod) {
 			continue
 		}
-		if isReady(pod) {
+		seen := observe.ObservePod(pod)
+		if seen.Ready {
 			ready++
 		}
 		if pod.Name == render.PodName(step.Member) {
-			target = pod
-		} else if runs(pod) && pod.DeletionTimestamp == nil {
+			target, targetRuns = pod, seen.Running
+		} else if seen.Running && !seen.Deleting {
 			others++
 		}
 	}
 	switch {
 	case target == nil || string(target.UID) != step.PodUID:
 		return &StaleError{What: fmt.Sprintf("pod %s is another one by now", render.PodName(step.Member))}
-	case step.OnlyIfDown && runs(target):
+	case step.OnlyIfDown && targetRuns:
 		return &StaleError{What: fmt.Sprintf("pod %s runs by now", target.Name)}
 	case step.OnlyIfNoneReady && ready > 0:
 		return &StaleError{What: fmt.Sprintf("%d members are ready by now", ready)}
@@ -55,22 +56,6 @@ func (a *Actor) restartMember(ctx context.Context, c render.Cluster, step core.R
 		return fmt.Errorf("deleting pod %s/%s: %w", target.Namespace, target.Name, err)
 	}
 	return nil
-}
-
-func isReady(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
-
-// runs is whether the etcd process of a pod runs.
-func runs(pod *corev1.Pod) bool {
-	for i := range pod.Status.ContainerStatuses {
-		if status := &pod.Status.ContainerStatuses[i]; status.Name == render.ContainerName && status.State.Running != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // recreateMember deletes a member none of whose claims has ever had a volume; that is asked of the API server again

@@ -68,10 +68,7 @@ func (v *view) memberReport(m *memberView) MemberReport {
 	if m.starting {
 		r.Message = "starting for the first time"
 	}
-	for _, old := range v.Cluster.Recorded.Members {
-		if old.Name != m.Name {
-			continue
-		}
+	if old, known := v.Cluster.Recorded.member(m.Name); known {
 		r.ID, r.Version, r.Role = old.ID, old.Version, old.Role
 		if r.Role == RoleLeader {
 			r.Role = RoleVoter
@@ -295,10 +292,8 @@ func (r Report) withFiguresOf(other Report) Report {
 	r.MeasuredAt = other.MeasuredAt
 	r.Members = slices.Clone(r.Members)
 	for i := range r.Members {
-		for _, m := range other.Members {
-			if m.Name == r.Members[i].Name {
-				r.Members[i].Figures = m.Figures
-			}
+		if m, known := other.member(r.Members[i].Name); known {
+			r.Members[i].Figures = m.Figures
 		}
 	}
 	return r
@@ -365,10 +360,8 @@ func (c Condition) isBad() bool {
 func recoveries(old, now Report) []Event {
 	var events []Event
 	for _, m := range now.Members {
-		for _, before := range old.Members {
-			if before.Name == m.Name && !before.Healthy && m.Healthy {
-				events = append(events, Event{Member: m.Name, Reason: ReasonMemberHealthy, Message: fmt.Sprintf("member %s is healthy", m.Name)})
-			}
+		if before, known := old.member(m.Name); known && !before.Healthy && m.Healthy {
+			events = append(events, Event{Member: m.Name, Reason: ReasonMemberHealthy, Message: fmt.Sprintf("member %s is healthy", m.Name)})
 		}
 	}
 	return events

@@ -34,7 +34,7 @@ func (v *view) applyMembers() []Action {
 // formed, only a StatefulSet that was made before may still found, by the founding token that it has.
 func (v *view) startOf(m *memberView) Start {
 	switch {
-	case m.Workload.Exists() && m.Workload.Start == StartSealed, m.marked(), m.listed != nil && m.listed.Started:
+	case m.Workload.Exists() && m.Workload.Start == StartSealed, m.marked(), m.listedStarted():
 		return StartSealed
 	case m.Workload.Exists() || v.clusterID == "", v.stillFounds(m):
 		return StartBootstrap
@@ -59,8 +59,8 @@ func (v *view) stillFounds(m *memberView) bool {
 	return true
 }
 
-// sealable is whether everything is recorded on the member's volumes that has to outlive its StatefulSet. Only then
-// may the StatefulSet let go of them.
+// sealable is whether everything is recorded on the member's volumes that has to outlive its StatefulSet. Only then is
+// the member sealed: a volume without a mark under a sealed member is one that was lost.
 func (m *memberView) sealable() bool {
 	return len(m.Volumes) == 0 || m.marked() && !slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.Kept != v.KeptWanted })
 }
@@ -117,7 +117,7 @@ func (v *view) unmarked(m *memberView) []Volume {
 // seenRunning is whether etcd lists the member as started and the member itself says that it is part of the cluster.
 // Its volumes hold the cluster's data then.
 func (v *view) seenRunning(m *memberView) bool {
-	return m.listed != nil && m.listed.Started && m.status != nil && m.status.Answered && m.status.ClusterID == v.clusterID
+	return m.listedStarted() && m.status != nil && m.status.Answered && m.status.ClusterID == v.clusterID
 }
 
 // markable is whether a volume may be marked, given whether its member was seen running.
@@ -164,7 +164,7 @@ func (v *view) recreate(m *memberView) (Action, Problem) {
 	for _, volume := range m.Volumes {
 		unbound = unbound && !volume.Bound
 	}
-	ran := m.Pod.Running || m.Workload.Start == StartSealed || m.marked() || m.listed != nil && m.listed.Started
+	ran := m.Pod.Running || m.Workload.Start == StartSealed || m.marked() || m.listedStarted()
 	// Without claims there is nothing to tell from, but that no pod was ever made.
 	unclear := len(m.Volumes) == 0 && (v.Cluster.Spec.InMemory || m.Pod.Exists)
 	if !unbound || ran || unclear {

@@ -96,3 +96,13 @@ func (r Report) condition(kind string) (Condition, bool) {
 	}
 	return Condition{}, false
 }
+
+// member finds a member of the report.
+func (r Report) member(name string) (MemberReport, bool) {
+	for _, m := range r.Members {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return MemberReport{}, false
+}

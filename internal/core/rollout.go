@@ -66,12 +66,8 @@ func (v *view) restarting(m *memberView) bool {
 	if m.healthy || !passing(m.trouble.Reason) {
 		return false
 	}
-	for _, before := range v.Cluster.Recorded.Members {
-		if before.Name == m.Name {
-			return before.Healthy || v.Now.Sub(before.HealthySince) < restartPatience
-		}
-	}
-	return false
+	before, known := v.Cluster.Recorded.member(m.Name)
+	return known && (before.Healthy || v.Now.Sub(before.HealthySince) < restartPatience)
 }
 
 // otherStorage is whether the member has, or waits for, other volumes than are wanted.
@@ -96,11 +92,8 @@ func (v *view) running() running {
 			}
 			continue
 		}
-		for _, recorded := range v.Cluster.Recorded.Members {
-			if recorded.Name == m.Name {
-				r.remembered = appendVersion(r.remembered, recorded.Version)
-			}
-		}
+		before, _ := v.Cluster.Recorded.member(m.Name)
+		r.remembered = appendVersion(r.remembered, before.Version)
 	}
 	return r
 }

@@ -160,14 +160,14 @@ const startPatience = 5 * time.Minute
 
 // overdue is whether a member has been reported as unhealthy for longer than a first start takes.
 func (v *view) overdue(name string) bool {
-	return slices.ContainsFunc(v.Cluster.Recorded.Members, func(m MemberReport) bool {
-		return m.Name == name && !m.Healthy && v.Now.Sub(m.HealthySince) > startPatience
-	})
+	before, known := v.Cluster.Recorded.member(name)
+	return known && !before.Healthy && v.Now.Sub(before.HealthySince) > startPatience
 }
 
 // everAnswered is whether a member was ever reported with an ID.
 func (v *view) everAnswered(name string) bool {
-	return slices.ContainsFunc(v.Cluster.Recorded.Members, func(m MemberReport) bool { return m.Name == name && m.ID != "" })
+	before, _ := v.Cluster.Recorded.member(name)
+	return before.ID != ""
 }
 
 func (v *view) trouble(m *memberView) Problem {
@@ -240,6 +240,9 @@ func (v *view) sealedOff(m *memberView) Problem {
 	}
 	return m.Pod.Problem
 }
+
+// listedStarted is whether etcd lists the member and says that it has run.
+func (m *memberView) listedStarted() bool { return m.listed != nil && m.listed.Started }
 
 // marked is whether the cluster's ID is recorded on every volume of the member: it has run as part of it.
 func (m *memberView) marked() bool {

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -117,7 +118,7 @@ func (o *Observer) holdings(ctx context.Context, c render.Cluster) (holdings, er
 	// StatefulSet is gone count: they are in the way of the next one.
 	return holdings{
 		workloads: slices.DeleteFunc(workloads.Items, func(w appsv1.StatefulSet) bool { return !isMember(c, w.Name) }),
-		pods:      slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !isMemberPod(c, &p) }),
+		pods:      slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !IsMemberPod(c, &p) }),
 		claims:    slices.DeleteFunc(claims.Items, func(p corev1.PersistentVolumeClaim) bool { return !isMemberClaim(c, &p) }),
 	}, nil
 }
@@ -139,7 +140,9 @@ func isMember(c render.Cluster, name string) bool {
 	return ours
 }
 
-func isMemberPod(c render.Cluster, pod *corev1.Pod) bool {
+// IsMemberPod is whether a pod is one of the cluster's members: by its owner and its name, not by a label that anyone
+// can set.
+func IsMemberPod(c render.Cluster, pod *corev1.Pod) bool {
 	owner := metav1.GetControllerOf(pod)
 	return owner != nil && owner.Kind == "StatefulSet" && isMember(c, owner.Name) && pod.Name == render.PodName(owner.Name)
 }
@@ -166,7 +169,11 @@ func (o *Observer) objects(ctx context.Context, c render.Cluster) ([]core.Object
 		case err != nil:
 			return nil, fmt.Errorf("reading %s %s/%s: %w", object.Kind, c.Namespace, object.Name, err)
 		default:
-			if object.State, err = state(c, live, wanted); err != nil {
+			applied, err := render.Applied(wanted)
+			if err != nil {
+				return nil, err
+			}
+			if object.State, err = state(c, live, applied); err != nil {
 				return nil, err
 			}
 		}
@@ -175,8 +182,8 @@ func (o *Observer) objects(ctx context.Context, c render.Cluster) ([]core.Object
 	return objects, nil
 }
 
-// state compares one live object with what it should be.
-func state(c render.Cluster, live, wanted client.Object) (core.ObjectState, error) {
+// state compares one live object with what would be applied.
+func state(c render.Cluster, live client.Object, applied *unstructured.Unstructured) (core.ObjectState, error) {
 	owner := metav1.GetControllerOf(live)
 	switch {
 	case owner != nil && owner.Kind == "EtcdCluster" && owner.Name == c.Name && owner.UID != c.UID:
@@ -186,10 +193,6 @@ func state(c render.Cluster, live, wanted client.Object) (core.ObjectState, erro
 		return core.Foreign, nil
 	case live.GetDeletionTimestamp() != nil:
 		return core.Leaving, nil
-	}
-	applied, err := render.Applied(wanted)
-	if err != nil {
-		return core.Missing, err
 	}
 	holds, err := render.Holds(live, applied)
 	if err != nil {
@@ -260,7 +263,7 @@ func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings)
 	}
 	for i := range held.pods {
 		pod := &held.pods[i]
-		member(memberOf(pod)).Pod = observePod(pod)
+		member(memberOf(pod)).Pod = ObservePod(pod)
 	}
 	var members []core.Member
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
@@ -287,19 +290,17 @@ func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Wo
 	}
 	w.Retry, _ = strconv.ParseInt(live.Annotations[render.AnnotationRetry], 10, 64)
 	wanted := c.StatefulSet(core.ApplyMember{Member: live.Name, Start: w.Start, BootstrapMembers: w.BootstrapMembers, Retry: w.Retry})
-	state, err := state(c, live, wanted)
+	applied, err := render.Applied(wanted)
 	if err != nil {
 		return w, err
 	}
-	w.State = state
-	applied, err := render.Applied(wanted)
-	if err != nil {
+	if w.State, err = state(c, live, applied); err != nil {
 		return w, err
 	}
 	// Another hash means that the spec, or the operator, has changed since it was applied; that alone is no drift:
 	// it reaches the member when it is rolled.
 	scaled := live.Spec.Replicas != nil && *live.Spec.Replicas != 1
-	if state == core.Drifted && !scaled && live.Annotations[render.AnnotationAppliedHash] != applied.GetAnnotations()[render.AnnotationAppliedHash] {
+	if w.State == core.Drifted && !scaled && live.Annotations[render.AnnotationAppliedHash] != applied.GetAnnotations()[render.AnnotationAppliedHash] {
 		w.State = core.Current
 	}
 	return w, nil
@@ -315,7 +316,7 @@ func endpoints(pods []corev1.Pod) []etcd.Endpoint {
 	var reachable []etcd.Endpoint
 	for i := range pods {
 		pod := &pods[i]
-		if pod.Status.PodIP == "" || pod.DeletionTimestamp != nil || !observePod(pod).Running {
+		if pod.Status.PodIP == "" || pod.DeletionTimestamp != nil || !ObservePod(pod).Running {
 			continue
 		}
 		reachable = append(reachable, etcd.Endpoint{

@@ -24,7 +24,8 @@ var defaultClassAnnotations = []string{"storageclass.kubernetes.io/is-default-cl
 // longestMessage bounds what is quoted from elsewhere.
 const longestMessage = 400
 
-func observePod(pod *corev1.Pod) core.Pod {
+// ObservePod reads what there is to know about the pod of a member.
+func ObservePod(pod *corev1.Pod) core.Pod {
 	observed := core.Pod{
 		Exists:     true,
 		UID:        string(pod.UID),

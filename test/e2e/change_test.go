@@ -156,26 +156,28 @@ func TestDeletionLeavesNothingButWhatIsToBeKept(t *testing.T) {
 		k.MustDelete(cluster)
 		waitLeft(k, "demo", 0, "")
 	})
-	t.Run("Delete, in the middle of the creation", func(t *testing.T) {
-		t.Parallel()
-		k := live.Connect(t)
-		cluster := k.Cluster("demo", 3)
-		cluster.Spec.Repository = "registry.invalid/etcd"
-		k.MustCreate(cluster)
-		k.WaitCondition("demo", "Degraded", "ImagePullFailed", patience)
-		k.MustDelete(cluster)
-		waitLeft(k, "demo", 0, "")
-	})
-	t.Run("Delete, before there are volumes", func(t *testing.T) {
-		t.Parallel()
-		k := live.Connect(t)
-		cluster := k.Cluster("demo", 3)
-		cluster.Spec.PodTemplate.Spec.NodeSelector = map[string]v1alpha1.LabelValue{"no-such": "node"}
-		k.MustCreate(cluster)
-		k.WaitCondition("demo", "Degraded", "Unschedulable", patience)
-		k.MustDelete(cluster)
-		waitLeft(k, "demo", 0, "")
-	})
+	for name, broken := range map[string]struct {
+		spoil  func(*v1alpha1.EtcdClusterSpec)
+		reason string
+	}{
+		"Delete, in the middle of the creation": {
+			func(s *v1alpha1.EtcdClusterSpec) { s.Repository = "registry.invalid/etcd" }, "ImagePullFailed",
+		},
+		"Delete, before there are volumes": {func(s *v1alpha1.EtcdClusterSpec) {
+			s.PodTemplate.Spec.NodeSelector = map[string]v1alpha1.LabelValue{"no-such": "node"}
+		}, "Unschedulable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := live.Connect(t)
+			cluster := k.Cluster("demo", 3)
+			broken.spoil(&cluster.Spec)
+			k.MustCreate(cluster)
+			k.WaitCondition("demo", "Degraded", broken.reason, patience)
+			k.MustDelete(cluster)
+			waitLeft(k, "demo", 0, "")
+		})
+	}
 	t.Run("Retain, and the same cluster comes back", func(t *testing.T) {
 		t.Parallel()
 		k := live.Connect(t)
