@@ -59,6 +59,10 @@ coverage: ## Measure the merged coverage of unit and integration tests; fails un
 bench-create: ## Time the creation of a cluster against the floor, a hand-written StatefulSet.
 	@hack/with-cluster.sh go test -tags bench ./test/bench/... -run TestBenchCreate -v -count 1 -timeout 30m
 
+.PHONY: bench-lifecycle
+bench-lifecycle: ## Time every operation on a running cluster, and what clients notice of it (BENCH_ROUNDS=1).
+	@ETCD_MINORS="3.5 3.6 3.7" hack/with-cluster.sh go test -tags bench ./test/bench/... -run TestBenchLifecycle -v -count 1 -timeout 120m
+
 ##@ Develop
 
 .PHONY: generate

@@ -11,6 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 PROVIDER=${PROVIDER:-local}
 KIND_CLUSTER=${KIND_CLUSTER:-etcd-operator}
 NAMESPACE=etcd-operator-system
+read -r -a ETCD_MINORS <<<"${ETCD_MINORS:-3.6}"
 
 chart=$root/charts/etcd-operator
 images=$root/build/images
@@ -55,7 +56,7 @@ cluster_build() {
   [[ $PROVIDER == local ]] || return 0
   timed "Debian packages" "$root/hack/local/install-packages.sh"
   timed "programs of the local Kubernetes (cached; about 8 minutes the first time on 2 cores)" \
-    "$root/hack/build.sh" kubernetes etcd/3.6 coredns local tools/helm
+    "$root/hack/build.sh" kubernetes "${ETCD_MINORS[@]/#/etcd/}" coredns local tools/helm
 }
 
 cluster_up() {
@@ -94,12 +95,21 @@ archive() {
   echo "$key" >"$file.key"
 }
 
-# Images for the local cluster, without Docker, under the names that users pull.
+# etcd_archive MINOR: the image of the etcd that hack/etcd/MINOR builds.
+etcd_archive() {
+  local built=$bin/etcd-$1 tag
+  tag=$(sed -nE 's#^.*go\.etcd\.io/etcd/server/v3 (v[0-9.]+).*$#\1#p' "$root/hack/etcd/$1/go.mod")
+  archive "gcr.io/etcd-development/etcd:$tag" "etcd-$1" "$built/etcd=/usr/local/bin/etcd" \
+    "$built/etcdctl=/usr/local/bin/etcdctl" "$built/etcdutl=/usr/local/bin/etcdutl"
+}
+
+# Images for the local cluster, without Docker, under the names that users pull. ETCD_MINORS are those of etcd; tests
+# that move between them set it.
 image_archives() {
   make --no-print-directory -C "$root" build VERSION="$version"
   archive "$operator_image" etcd-operator "$bin/etcd-operator=/usr/local/bin/etcd-operator"
-  archive "$etcd_image" etcd "$bin/etcd-3.6/etcd=/usr/local/bin/etcd" \
-    "$bin/etcd-3.6/etcdctl=/usr/local/bin/etcdctl" "$bin/etcd-3.6/etcdutl=/usr/local/bin/etcdutl"
+  local minor
+  for minor in "${ETCD_MINORS[@]}"; do etcd_archive "$minor"; done
 }
 
 # Builds the images and brings them to the nodes.

@@ -10,5 +10,5 @@ cd "$root"
 require_go
 hack/build.sh tools/test
 mkdir -p build/test
-exec hack/with-cluster.sh gotestsum --format standard-verbose --hide-summary skipped --jsonfile build/test/e2e.jsonl -- \
-  -tags e2e -count 1 -timeout 45m ./test/e2e/... "$@"
+ETCD_MINORS="3.5 3.6 3.7" exec hack/with-cluster.sh gotestsum --format standard-verbose --hide-summary skipped --jsonfile build/test/e2e.jsonl -- \
+  -tags e2e -count 1 -timeout 90m ./test/e2e/... "$@"

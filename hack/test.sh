@@ -36,7 +36,7 @@ covered() {
 
 run() {
   case $1 in
-    unit) hack/build.sh etcd/3.5 etcd/3.6 etcd/3.7 && covered unit ./api/... ./internal/... ./cmd/... ;;
+    unit) hack/build.sh etcd/3.5 etcd/3.6 etcd/3.7 && covered unit ./api/... ./internal/... ./cmd/... ./test/history/... ./test/live/... ;;
     sim) go_test sim ./test/sim/... ;;
     integration)
       hack/build.sh kubernetes etcd/3.5 etcd/3.6 etcd/3.7 &&

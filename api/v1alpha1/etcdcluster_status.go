@@ -40,12 +40,18 @@ type EtcdClusterStatus struct {
 	ClusterID string `json:"clusterID,omitempty"`
 
 	// BootstrapMembers are the names of the members that the cluster was, or is being, bootstrapped with. They
-	// are recorded before the first of them is made.
+	// are recorded before the first of them is made, and stay when other members have taken their places.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=9
 	// +kubebuilder:validation:items:MaxLength=63
 	// +optional
 	BootstrapMembers []string `json:"bootstrapMembers,omitempty"`
+
+	// NextOrdinal is the number in the name of the next member. Those below it have been used, and are never used
+	// again: a name that etcd's member list does not hold is that of a removed member.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	NextOrdinal int32 `json:"nextOrdinal,omitempty"`
 
 	// Version is the etcd version that the cluster as a whole runs: the lowest of its members'.
 	// +kubebuilder:validation:MaxLength=64

@@ -58,7 +58,8 @@ type EtcdClusterList struct {
 type EtcdClusterSpec struct {
 	// Size is the number of members: 1, 3, 5, 7 or 9. An even number tolerates no more failures than the odd
 	// number below it and is refused (https://etcd.io/docs/v3.6/faq/#why-an-odd-number-of-cluster-members).
-	// 0 hibernates the cluster: no pod runs, the volumes stay. Not with storage.medium Memory.
+	// 0 hibernates the cluster: no pod runs, the volumes stay. Not with storage.medium Memory. Between sizes the
+	// operator goes one member at a time: members join as learners, and leave before their pod and volume do.
 	// +kubebuilder:default=3
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=9
@@ -67,16 +68,16 @@ type EtcdClusterSpec struct {
 	Size *int32 `json:"size,omitempty"`
 
 	// Version is the etcd version, such as 3.6.16. It names the image's tag, with a "v" before it.
-	// 3.5, 3.6 and 3.7 are supported. It moves freely within a minor and by one minor at a time, up or down:
-	// between 3.5 and 3.6 from or to 3.5.26 or later, between 3.6 and 3.7 from or to 3.6.11 or later.
+	// 3.5, 3.6 and 3.7 are supported. It can be set to any later version: the operator goes by way of each minor
+	// between and of the patches that etcd asks for before the next minor, and status.version shows where it is.
+	// Back from a later minor it goes to 3.5.26 or later, and to 3.6.11 or later.
 	// +kubebuilder:default="3.6.16"
 	// +kubebuilder:validation:MinLength=5
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule=`self.matches('^3[.][567][.](0|[1-9][0-9]{0,3})(-(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)([.](0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?$')`,message="spec.version must be MAJOR.MINOR.PATCH without a leading v, of etcd 3.5, 3.6 or 3.7, e.g. 3.6.16"
 	// +kubebuilder:validation:XValidation:rule=`!self.matches('^3[.]5[.]([0-9]|10)(-|$)')`,message="spec.version 3.5.0 to 3.5.10 have no /livez and /readyz, by which pods are probed, and 3.5.0 to 3.5.2 can corrupt data (https://etcd.io/docs/v3.5/op-guide/data_corruption); use 3.5.11 or later"
-	// +kubebuilder:validation:XValidation:rule=`!self.matches('^3[.][57][.]') || !oldSelf.matches('^3[.][57][.]') || self.substring(0, 4) == oldSelf.substring(0, 4)`,message="spec.version moves by one minor at a time: go from 3.5 to 3.7, or back, by way of a 3.6",messageExpression=`'spec.version cannot go from %s to %s: it moves by one minor at a time; go to a 3.6 first (3.6.11 or later), wait until status.version shows it, then to %s'.format([oldSelf, self, self])`
-	// +kubebuilder:validation:XValidation:rule=`!(self + '>' + oldSelf).matches('^(3[.]6[.].*>3[.]5[.]([0-9]|1[0-9]|2[0-5])(-.*)?|3[.]5[.]([0-9]|1[0-9]|2[0-5])(-.*)?>3[.]6[.].*)$')`,message="spec.version moves between 3.5 and 3.6 only from and to 3.5.26 or later: an older 3.5 can bring removed members back to life in 3.6",messageExpression=`'spec.version cannot go from %s to %s: between 3.5 and 3.6 only 3.5.26 or later is safe, an older 3.5 can bring removed members back to life (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/); go to 3.5.26 or later first and wait until status.version shows it'.format([oldSelf, self])`
-	// +kubebuilder:validation:XValidation:rule=`!(self + '>' + oldSelf).matches('^(3[.]7[.].*>3[.]6[.]([0-9]|10)(-.*)?|3[.]6[.]([0-9]|10)(-.*)?>3[.]7[.].*)$')`,message="spec.version moves between 3.6 and 3.7 only from and to 3.6.11 or later",messageExpression=`'spec.version cannot go from %s to %s: between 3.6 and 3.7 only 3.6.11 or later is supported by etcd (https://etcd.io/docs/v3.7/upgrades/upgrade_3_7/); go to 3.6.11 or later first and wait until status.version shows it'.format([oldSelf, self])`
+	// +kubebuilder:validation:XValidation:rule=`!oldSelf.matches('^3[.][67][.]') || !self.matches('^3[.]5[.]([0-9]|1[0-9]|2[0-5])(-|$)')`,message="spec.version goes back to etcd 3.5 only to 3.5.26 or later: an older 3.5 can bring removed members back to life",messageExpression=`'spec.version cannot go back from %s to %s: an older 3.5 than 3.5.26 can bring removed members back to life at the next upgrade (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/); use 3.5.26 or later'.format([oldSelf, self])`
+	// +kubebuilder:validation:XValidation:rule=`!oldSelf.startsWith('3.7.') || !self.matches('^3[.]6[.]([0-9]|10)(-|$)')`,message="spec.version goes back from etcd 3.7 to 3.6 only to 3.6.11 or later",messageExpression=`'spec.version cannot go back from %s to %s: between 3.6 and 3.7 only 3.6.11 or later is supported by etcd (https://etcd.io/docs/v3.7/upgrades/upgrade_3_7/); use 3.6.11 or later'.format([oldSelf, self])`
 	// +optional
 	Version string `json:"version,omitempty"`
 
@@ -137,6 +138,11 @@ type EtcdClusterSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Services ServicesSpec `json:"services,omitzero"`
+
+	// Healing says when the operator replaces members by itself.
+	// +kubebuilder:default={}
+	// +optional
+	Healing HealingSpec `json:"healing,omitzero"`
 
 	// Paused stops every step of the operator on this cluster; observing and reporting go on.
 	// +optional

@@ -18,13 +18,25 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
 // Etcd carries out calls to members.
 type Etcd interface {
+	Observe(ctx context.Context, endpoints []etcd.Endpoint) core.Etcd
+	MemberList(ctx context.Context, address string) (core.MemberList, error)
 	MoveLeader(ctx context.Context, address, to string) error
+	AddLearner(ctx context.Context, address, peerURL string) error
+	Promote(ctx context.Context, address, id string) error
+	Remove(ctx context.Context, address, id string) error
+	Disarm(ctx context.Context, address, id, alarm string) error
+	EnableDowngrade(ctx context.Context, address, target string) error
+	CancelDowngrade(ctx context.Context, address string) error
+	FlushLog(ctx context.Context, address string, entries int) error
+	// IsRefusal is whether etcd only refused for now.
+	IsRefusal(err error) bool
 }
 
 // Actor carries out actions.
@@ -63,10 +75,25 @@ type StaleError struct{ What string }
 // Error implements error.
 func (e *StaleError) Error() string { return "the observation was stale: " + e.What }
 
-// IsPassing is whether an error only means that something has changed meanwhile.
+// PutOffError is what etcd refuses to do for now, e.g. because its members have not been connected for long enough.
+type PutOffError struct{ Err error }
+
+// Error implements error.
+func (e *PutOffError) Error() string { return e.Err.Error() }
+
+// Unwrap implements errors.
+func (e *PutOffError) Unwrap() error { return e.Err }
+
+// IsPassing is whether an error only means that something has changed meanwhile, or has to be asked again later.
 func IsPassing(err error) bool {
 	var stale *StaleError
-	return errors.As(err, &stale) || apierrors.IsConflict(err)
+	return errors.As(err, &stale) || apierrors.IsConflict(err) || IsPutOff(err)
+}
+
+// IsPutOff is whether etcd refused for now.
+func IsPutOff(err error) bool {
+	var putOff *PutOffError
+	return errors.As(err, &putOff)
 }
 
 // Do carries out the actions of one decision: supporting objects first, all at once; then members, all at once; then
@@ -126,14 +153,46 @@ func (a *Actor) do(ctx context.Context, o observe.Observed, action core.Action) 
 		return a.apply(ctx, o.Render, o.Render.StatefulSet(step))
 	case core.MarkVolumes:
 		return a.markVolumes(ctx, o.Render, step)
+	case core.ExpandVolumes:
+		return a.expandVolumes(ctx, o.Render, step)
+	case core.ResizeMember:
+		return a.resizeMember(ctx, o.Render, step)
+	case core.DeleteObject:
+		return a.deleteObject(ctx, o.Render, step)
 	case core.DeleteConfig:
 		return a.deleteConfig(ctx, o.Render, step)
 	case core.RestartMember:
-		return a.restartMember(ctx, o.Render, step)
+		return a.restartMember(ctx, o, step)
 	case core.RecreateMember:
 		return a.recreateMember(ctx, o.Render, step)
+	default:
+		return a.doInEtcd(ctx, o, action)
+	}
+}
+
+// doInEtcd carries out what changes etcd itself, or rests on what etcd says.
+func (a *Actor) doInEtcd(ctx context.Context, o observe.Observed, action core.Action) error {
+	switch step := action.(type) {
 	case core.MoveLeader:
-		return a.moveLeader(ctx, o, step)
+		return a.ask(o, step.From, func(address string) error { return a.Etcd.MoveLeader(ctx, address, step.ToID) })
+	case core.AddMember:
+		return a.addMember(ctx, o, step)
+	case core.PromoteMember:
+		return a.ask(o, step.Via, func(address string) error { return a.Etcd.Promote(ctx, address, step.ID) })
+	case core.RemoveMember:
+		return a.removeMember(ctx, o, step)
+	case core.DeleteMember:
+		return a.deleteMember(ctx, o, step)
+	case core.RetireVolumes:
+		return a.retireVolumes(ctx, o, step)
+	case core.DeleteVolumes:
+		return a.deleteVolumes(ctx, o, step)
+	case core.EnableDowngrade:
+		return a.ask(o, step.Via, func(address string) error { return a.Etcd.EnableDowngrade(ctx, address, step.Target) })
+	case core.CancelDowngrade:
+		return a.ask(o, step.Via, func(address string) error { return a.Etcd.CancelDowngrade(ctx, address) })
+	case core.DisarmAlarm:
+		return a.ask(o, step.Via, func(address string) error { return a.Etcd.Disarm(ctx, address, step.ID, step.Alarm) })
 	}
 	return fmt.Errorf("no way is known to carry out %T", action)
 }
@@ -219,14 +278,4 @@ func fit(applied *unstructured.Unstructured, live *appsv1.StatefulSet) error {
 
 func describe(object *unstructured.Unstructured) string {
 	return fmt.Sprintf("%s %s/%s", object.GetKind(), object.GetNamespace(), object.GetName())
-}
-
-// moveLeader asks the leader itself: only it can hand over.
-func (a *Actor) moveLeader(ctx context.Context, o observe.Observed, step core.MoveLeader) error {
-	for _, endpoint := range o.Endpoints {
-		if endpoint.Member == step.From {
-			return a.Etcd.MoveLeader(ctx, endpoint.Address, step.ToID)
-		}
-	}
-	return &StaleError{What: fmt.Sprintf("member %s does not run any more", step.From)}
 }

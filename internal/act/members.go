@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,7 +19,14 @@ import (
 
 // restartMember deletes a member's pod, if it is still the one that was decided about and if what allowed that is
 // still true of the live pods.
-func (a *Actor) restartMember(ctx context.Context, c render.Cluster, step core.RestartMember) error {
+func (a *Actor) restartMember(ctx context.Context, o observe.Observed, step core.RestartMember) error {
+	c := o.Render
+	if step.FlushLog > 0 {
+		err := a.ask(o, step.Member, func(address string) error { return a.Etcd.FlushLog(ctx, address, step.FlushLog) })
+		if err != nil {
+			return err
+		}
+	}
 	var pods corev1.PodList
 	if err := a.Live.List(ctx, &pods, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
 		return fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
@@ -109,29 +117,40 @@ func (a *Actor) recreateMember(ctx context.Context, c render.Cluster, step core.
 // patched, not applied, so that an owner reference can be taken away again.
 func (a *Actor) markVolumes(ctx context.Context, c render.Cluster, step core.MarkVolumes) error {
 	for _, volume := range step.Volumes {
-		claim := &corev1.PersistentVolumeClaim{}
-		err := a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: volume.Name}, claim)
-		switch {
-		case apierrors.IsNotFound(err):
-			continue
-		case err != nil:
-			return fmt.Errorf("reading claim %s/%s: %w", c.Namespace, volume.Name, err)
-		case string(claim.UID) != volume.UID:
-			return &StaleError{What: fmt.Sprintf("claim %s is another one by now", claim.Name)}
+		err := a.patchClaim(ctx, c, volume, func(claim *corev1.PersistentVolumeClaim) {
+			claim.Annotations[render.AnnotationOwnerUID] = string(c.UID)
+			if volume.ClusterID != "" {
+				claim.Annotations[render.AnnotationClusterID] = volume.ClusterID
+			}
+			setKept(claim, c, volume.KeptWanted)
+		})
+		if err != nil {
+			return err
 		}
-		before := claim.DeepCopy()
-		if claim.Annotations == nil {
-			claim.Annotations = map[string]string{}
-		}
-		claim.Annotations[render.AnnotationOwnerUID] = string(c.UID)
-		if volume.ClusterID != "" {
-			claim.Annotations[render.AnnotationClusterID] = volume.ClusterID
-		}
-		setKept(claim, c, volume.KeptWanted)
-		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-		if err := a.Client.Patch(ctx, claim, patch, client.FieldOwner(render.FieldManager)); err != nil {
-			return fmt.Errorf("marking claim %s/%s: %w", claim.Namespace, claim.Name, err)
-		}
+	}
+	return nil
+}
+
+// patchClaim changes the claim of a volume, if it is still the one that was decided about.
+func (a *Actor) patchClaim(ctx context.Context, c render.Cluster, volume core.Volume, change func(*corev1.PersistentVolumeClaim)) error {
+	claim := &corev1.PersistentVolumeClaim{}
+	err := a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: volume.Name}, claim)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading claim %s/%s: %w", c.Namespace, volume.Name, err)
+	case string(claim.UID) != volume.UID:
+		return &StaleError{What: fmt.Sprintf("claim %s is another one by now", claim.Name)}
+	}
+	before := claim.DeepCopy()
+	if claim.Annotations == nil {
+		claim.Annotations = map[string]string{}
+	}
+	change(claim)
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := a.Client.Patch(ctx, claim, patch, client.FieldOwner(render.FieldManager)); err != nil {
+		return fmt.Errorf("changing claim %s/%s: %w", claim.Namespace, claim.Name, err)
 	}
 	return nil
 }
@@ -155,6 +174,27 @@ func (a *Actor) deleteConfig(ctx context.Context, c render.Cluster, step core.De
 	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: step.Config.Name}}
 	if err := a.Client.Delete(ctx, config, client.Preconditions{UID: &uid}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting ConfigMap %s/%s: %w", c.Namespace, step.Config.Name, err)
+	}
+	return nil
+}
+
+// deleteObject deletes a supporting object of ours that should not exist any more.
+func (a *Actor) deleteObject(ctx context.Context, c render.Cluster, step core.DeleteObject) error {
+	budget := &policyv1.PodDisruptionBudget{}
+	if step.Kind != "PodDisruptionBudget" {
+		return fmt.Errorf("no way is known to delete a %s", step.Kind)
+	}
+	err := a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: step.Name}, budget)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading %s %s/%s: %w", step.Kind, c.Namespace, step.Name, err)
+	case !metav1.IsControlledBy(budget, c.EtcdCluster):
+		return &StaleError{What: fmt.Sprintf("%s %s is not ours", step.Kind, step.Name)}
+	}
+	if err := a.Client.Delete(ctx, budget, client.Preconditions{UID: &budget.UID}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting %s %s/%s: %w", step.Kind, c.Namespace, step.Name, err)
 	}
 	return nil
 }

@@ -88,9 +88,16 @@ func (r *EtcdClusterReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 // soon is when to look again after the world has changed under a decision, or before the cache shows that it has.
 const soon = 20 * time.Millisecond
 
+// askAgain is when to ask etcd again for what it refused for now: it wants its members to have been connected for five
+// seconds before it changes them.
+const askAgain = 300 * time.Millisecond
+
 // passing turns errors that only mean a changed world into another look.
 func passing(err error) (ctrl.Result, error) {
-	if act.IsPassing(err) {
+	switch {
+	case act.IsPutOff(err):
+		return ctrl.Result{RequeueAfter: askAgain}, nil
+	case act.IsPassing(err):
 		return ctrl.Result{RequeueAfter: soon}, nil
 	}
 	return ctrl.Result{}, err
@@ -165,6 +172,8 @@ func describe(action core.Action) string {
 	switch step := action.(type) {
 	case core.ApplyObject:
 		return step.Kind + " " + step.Name
+	case core.DeleteObject:
+		return step.Kind + " " + step.Name
 	case core.ApplyMember:
 		return "StatefulSet " + step.Member
 	case core.MarkVolumes:
@@ -177,6 +186,34 @@ func describe(action core.Action) string {
 		return fmt.Sprintf("leadership moved from %s to %s", step.From, step.To)
 	case core.RecreateMember:
 		return fmt.Sprintf("member %s is made again", step.Member)
+	case core.ResizeMember:
+		return fmt.Sprintf("member %s gets other CPU and memory in place", step.Member)
+	case core.ExpandVolumes:
+		return "claims of member " + step.Member
+	}
+	return describeMembership(action)
+}
+
+func describeMembership(action core.Action) string {
+	switch step := action.(type) {
+	case core.AddMember:
+		return fmt.Sprintf("member %s is added as a learner", step.Member)
+	case core.PromoteMember:
+		return fmt.Sprintf("member %s (%s) has caught up and is a voter now", step.Member, step.ID)
+	case core.RemoveMember:
+		return fmt.Sprintf("member %s (%s) is removed from the cluster", step.Member, step.ID)
+	case core.DeleteMember:
+		return fmt.Sprintf("StatefulSet of the removed member %s is deleted", step.Member)
+	case core.RetireVolumes:
+		return fmt.Sprintf("claims of the removed member %s are marked as such", step.Member)
+	case core.DeleteVolumes:
+		return fmt.Sprintf("claims of the removed member %s are deleted", step.Member)
+	case core.EnableDowngrade:
+		return "etcd is told of the downgrade to " + step.Target
+	case core.CancelDowngrade:
+		return "the downgrade of etcd is cancelled"
+	case core.DisarmAlarm:
+		return fmt.Sprintf("alarm %s of the removed member %s is cleared", step.Alarm, step.ID)
 	}
 	return action.Step()
 }

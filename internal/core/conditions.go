@@ -39,7 +39,10 @@ func (v *view) report(p plan) Report {
 		MeasuredAt:         v.Now,
 	}
 	if p.frozen == "" && p.blocked.Reason != ReasonDataVolumesExist {
-		r.BootstrapMembers = v.bootstrapMembers
+		r.BootstrapMembers = v.founders
+	}
+	if r.NextOrdinal = v.nextOrdinal(); len(r.BootstrapMembers) == 0 {
+		r.NextOrdinal = old.NextOrdinal
 	}
 	if !v.Etcd.List.Known {
 		r.MemberCount = old.MemberCount
@@ -55,7 +58,7 @@ func (v *view) report(p plan) Report {
 		}
 	}
 	r.Version = lowestVersion(r.Members)
-	r.Ready = fmt.Sprintf("%d/%d", r.ReadyMembers, max(v.Cluster.Spec.Size, len(r.BootstrapMembers)))
+	r.Ready = fmt.Sprintf("%d/%d", r.ReadyMembers, v.Cluster.Spec.Size)
 	r.setCondition(v.available(r), old, v.Now)
 	r.setCondition(progressing(p), old, v.Now)
 	r.setCondition(v.degraded(p), old, v.Now)
@@ -126,16 +129,15 @@ func (v *view) available(r Report) Condition {
 	c := Condition{Type: Available, Status: False}
 	ready := slices.ContainsFunc(v.members, func(m *memberView) bool { return m.Pod.Ready })
 	switch {
+	case v.Cluster.Spec.Size == 0 && !v.Etcd.List.Known:
+		c.Reason, c.Message = ReasonHibernated, "spec.size is 0: no member runs"
 	case v.clusterID == "":
 		c.Reason, c.Message = ReasonCreating, "the cluster has not been formed yet"
-		if v.Cluster.Spec.Size == 0 {
-			c.Reason, c.Message = ReasonHibernated, "spec.size is 0: no member runs"
-		}
 	case v.Etcd.List.Known && v.raised() != "":
 		c.Reason, c.Message = ReasonAlarmRaised, fmt.Sprintf("the alarm %s is raised: writes are refused", v.raised())
 	case v.Etcd.List.Known && ready:
 		c.Status, c.Reason = True, ReasonQuorumServes
-		c.Message = fmt.Sprintf("%d of %d members are healthy", r.ReadyMembers, len(v.Etcd.List.Members))
+		c.Message = fmt.Sprintf("%d of %d voters are healthy", r.ReadyMembers, v.voters())
 	case v.Etcd.List.Known:
 		c.Reason, c.Message = ReasonNoReadyMember, "a quorum serves but no pod is ready, so that the client Service leads nowhere"
 	case v.mayServe():
@@ -167,7 +169,7 @@ func (v *view) mayServe() bool {
 			ready++
 		}
 	}
-	return ready >= Quorum(len(v.bootstrapMembers))
+	return ready >= Quorum(v.usualVoters())
 }
 
 func (v *view) lost() string {
@@ -207,7 +209,7 @@ func (v *view) degraded(p plan) Condition {
 		}
 	}
 	for _, m := range v.members {
-		if m.healthy || m.starting || v.planned(p, m) {
+		if m.healthy || m.starting || v.planned(p, m) || p.frozen == PhaseHibernated {
 			continue
 		}
 		if c.Reason == "" || passing(c.Reason) && !passing(m.trouble.Reason) {
@@ -216,6 +218,15 @@ func (v *view) degraded(p plan) Condition {
 		if !slices.Contains(why, m.trouble.Message) {
 			why = append(why, m.trouble.Message)
 		}
+	}
+	if foreign := v.foreign(); foreign != "" {
+		why = append(why, foreign)
+		if c.Reason == "" {
+			c.Reason = ReasonForeignMember
+		}
+	}
+	if alarm := v.raised(); alarm != "" && len(why) == 0 {
+		c.Reason, why = ReasonAlarmRaised, append(why, fmt.Sprintf("the alarm %s is raised", alarm))
 	}
 	if len(why) == 0 {
 		return Condition{Type: Degraded, Status: False, Reason: ReasonAllHealthy, Message: "nothing is wrong"}
@@ -226,7 +237,7 @@ func (v *view) degraded(p plan) Condition {
 
 // planned is whether a member is away because the rollout restarts it, it alone, and the others serve.
 func (v *view) planned(p plan, m *memberView) bool {
-	rolling := p.doing.Reason == ReasonRollingOut || p.doing.Reason == ReasonLeaderMoving
+	rolling := p.doing.Reason == ReasonRollingOut || p.doing.Reason == ReasonLeaderMoving || p.doing.Reason == ReasonDowngrading
 	away := 0
 	for _, other := range v.members {
 		if !other.healthy {
@@ -303,7 +314,7 @@ func (r Report) withFiguresOf(other Report) Report {
 func (r Report) Equal(o Report) bool {
 	return r.ObservedGeneration == o.ObservedGeneration && r.Phase == o.Phase && r.ClusterID == o.ClusterID &&
 		r.Version == o.Version && r.Leader == o.Leader && r.MemberCount == o.MemberCount &&
-		r.ReadyMembers == o.ReadyMembers && r.Ready == o.Ready && r.Selector == o.Selector &&
+		r.ReadyMembers == o.ReadyMembers && r.NextOrdinal == o.NextOrdinal && r.Ready == o.Ready && r.Selector == o.Selector &&
 		r.MeasuredAt.Equal(o.MeasuredAt) && slices.Equal(r.BootstrapMembers, o.BootstrapMembers) &&
 		slices.Equal(r.Endpoints, o.Endpoints) &&
 		slices.EqualFunc(r.Conditions, o.Conditions, func(a, b Condition) bool {
@@ -353,7 +364,7 @@ func (c Condition) isNews(old Report) bool {
 
 // isBad is whether a condition is something to warn of.
 func (c Condition) isBad() bool {
-	return c.Type == Degraded && c.Status == True || c.Type == Available && c.Status != True
+	return c.Type == Degraded && c.Status == True || c.Type == Available && c.Status != True && c.Reason != ReasonHibernated
 }
 
 // recoveries tells of the members that have become healthy. Why others no longer are, the conditions tell.

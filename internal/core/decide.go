@@ -43,9 +43,11 @@ func Decide(o Observation) Decision {
 	}
 }
 
-// decide asks the rules in their order. The gates come first: while one of them is shut nothing is done at all.
+// decide asks the rules in their order. The gates come first: while one of them is shut nothing else is done. What follows
+// takes nothing from anybody. The rules in the loop take one member at a time: the first that acts, or waits for what it
+// has begun, is the last that is asked.
 func decide(v *view) plan {
-	for _, gate := range []func(*view) (plan, bool){deleting, paused, hibernated, earlierMembers, earlierVolumes} {
+	for _, gate := range []func(*view) (plan, bool){deleting, paused, hibernated, earlierMembers, earlierVolumes, hibernating} {
 		if p, shut := gate(v); shut {
 			return p
 		}
@@ -54,13 +56,36 @@ func decide(v *view) plan {
 	p.actions = append(p.actions, v.applyObjects()...)
 	p.actions = append(p.actions, v.applyMembers()...)
 	p.actions = append(p.actions, v.markVolumes()...)
+	p.actions = append(p.actions, v.expandVolumes()...)
 	p.actions = append(p.actions, v.retryRefused()...)
 	p.actions = append(p.actions, v.deleteStaleConfigs()...)
-	v.change(&p)
+	for _, rule := range []func(*view, *plan) bool{recreate, disarm, cleanUp, heal, abandon, promote, downgrade, rollOut, resize} {
+		if rule(v, &p) {
+			break
+		}
+	}
 	if p.doing.IsZero() && (v.clusterID == "" || v.lacksMember() || v.starting()) {
 		p.doing = v.creating()
 	}
+	if p.doing.IsZero() {
+		p.doing = v.underWay()
+	}
 	return p
+}
+
+// underWay is what goes on without a step of ours.
+func (v *view) underWay() Problem {
+	if spec := v.Cluster.Spec; spec.Version != spec.FinalVersion && spec.FinalVersion != "" {
+		return Problem{ReasonRollingOut, fmt.Sprintf("the cluster runs %s on the way to %s; waiting: %s", spec.Version, spec.FinalVersion, v.waitsFor())}
+	}
+	for _, m := range v.members {
+		for _, volume := range m.Volumes {
+			if volume.Growing || volume.grows() && v.ours(volume) {
+				return Problem{ReasonExpanding, fmt.Sprintf("claim %s grows to %d MiB", volume.Name, max(volume.Size, volume.WantedSize)>>20)}
+			}
+		}
+	}
+	return Problem{}
 }
 
 // deleting: Kubernetes' garbage collector follows the owner references, and the retention policy is on the claims;
@@ -77,6 +102,25 @@ func paused(v *view) (plan, bool) {
 func hibernated(v *view) (plan, bool) {
 	shut := v.Cluster.Spec.Size == 0 && v.clusterID == "" && len(v.members) == 0
 	return plan{frozen: PhaseHibernated, doing: Problem{ReasonHibernated, "spec.size is 0: no member runs"}}, shut
+}
+
+// hibernating stops the members of a cluster that has run, each once everything is recorded that its volume has to say. The
+// volumes stay, and with them the members' IDs: size 0 to etcd is a cluster whose members are all down.
+func hibernating(v *view) (plan, bool) {
+	if v.Cluster.Spec.Size != 0 {
+		return plan{}, false
+	}
+	if v.Cluster.Spec.InMemory {
+		return plan{blocked: Problem{ReasonHibernationRefused, "spec.size is 0 but the members keep their data in memory and would lose it: set spec.size to what it was"}}, true
+	}
+	p := plan{frozen: PhaseHibernated, doing: Problem{ReasonHibernated, "spec.size is 0: no member runs"}}
+	p.actions = v.markVolumes()
+	for _, m := range slices.Concat(v.members, v.leftovers) {
+		if m.Workload.Exists() && !m.Workload.Stopped && len(v.unmarked(m)) == 0 {
+			p.actions = append(p.actions, v.apply(m))
+		}
+	}
+	return p, true
 }
 
 // earlierMembers: an object that was deleted and made again at once finds the pods of the earlier one still running.
@@ -141,12 +185,16 @@ func nameTaken(kind, name string) Problem {
 	return Problem{ReasonNameTaken, fmt.Sprintf("%s %s exists but does not belong to this cluster; delete or rename it", kind, name)}
 }
 
-// applyObjects applies the supporting objects that are missing or drifted.
+// applyObjects applies the supporting objects that are missing or drifted, and deletes those that should not exist.
 func (v *view) applyObjects() []Action {
 	var actions []Action
 	for _, object := range v.Objects {
-		if object.State == Missing || object.State == Drifted {
+		switch object.State {
+		case Missing, Drifted:
 			actions = append(actions, ApplyObject{Kind: object.Kind, Name: object.Name})
+		case Surplus:
+			actions = append(actions, DeleteObject{Kind: object.Kind, Name: object.Name})
+		case Current, Foreign, Leaving:
 		}
 	}
 	return actions
@@ -168,37 +216,37 @@ func (v *view) deleteStaleConfigs() []Action {
 
 // creating says what the creation waits for, if that is not just the usual course of things.
 func (v *view) creating() Problem {
-	message := fmt.Sprintf("%d members are being made", len(v.members))
+	reason, message := ReasonCreating, fmt.Sprintf("%d members are being made", len(v.members))
+	if v.waking() {
+		reason, message = ReasonWaking, fmt.Sprintf("%d members start again", len(v.members))
+	}
 	for _, m := range v.members {
 		if !m.healthy && !passing(m.trouble.Reason) {
-			return Problem{ReasonCreating, message + "; waiting: " + m.trouble.Message}
+			return Problem{reason, message + "; waiting: " + m.trouble.Message}
 		}
 	}
-	return Problem{ReasonCreating, message}
+	return Problem{reason, message}
 }
 
 // lacksMember is whether a member that should exist has no StatefulSet.
 func (v *view) lacksMember() bool {
-	for _, name := range v.bootstrapMembers {
-		if !v.byName[name].Workload.Exists() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(v.members, func(m *memberView) bool { return !m.Workload.Exists() })
 }
 
 // starting is whether a member has yet to run for the first time, or to be sealed after that.
 func (v *view) starting() bool {
 	return slices.ContainsFunc(v.members, func(m *memberView) bool {
-		return m.starting || m.Workload.Exists() && m.Workload.Start == StartBootstrap
+		return m.starting || m.Workload.Exists() && (m.Workload.Start != StartSealed || m.Workload.Stopped)
 	})
 }
 
 // lookAgain is the fallback to events.
 func (v *view) lookAgain(p plan) time.Duration {
 	switch {
-	case p.frozen == PhaseDeleting || p.frozen == PhaseHibernated:
+	case p.frozen == PhaseDeleting || p.frozen == PhaseHibernated && len(v.members) == 0:
 		return 0
+	case p.frozen != "" && len(p.actions) > 0:
+		return lookAgainBusy
 	case p.frozen != "":
 		return lookAgainSettled
 	case !p.blocked.IsZero() && p.doing.IsZero():

@@ -29,8 +29,10 @@ type ApplyObject struct{ Kind, Name string }
 type ApplyMember struct {
 	Member string
 	Start  Start
-	// BootstrapMembers is the static initial cluster of a member that founds it.
-	BootstrapMembers []string
+	// InitialCluster is the static initial cluster of a member that founds it, or the member list that one joins.
+	InitialCluster []string
+	// Stopped members have no pod: the cluster is hibernated.
+	Stopped bool
 	// Retry, when it changes, makes the StatefulSet controller try again at once: left alone, it would wait
 	// up to 16 minutes after repeated failures.
 	Retry int64
@@ -56,6 +58,9 @@ type RestartMember struct {
 	OnlyIfNoneReady bool
 	// Needs is the number of other members whose pods have to run, and to stay, at that moment.
 	Needs int
+	// FlushLog is the number of entries to write to the raft log first, so that every member writes a snapshot and none
+	// has to read older entries again: those of 3.5 are unknown to 3.7.
+	FlushLog int
 }
 
 // MoveLeader hands the leadership over.
@@ -71,11 +76,100 @@ type RecreateMember struct {
 	Volumes     []Volume
 }
 
+// DeleteObject deletes a supporting object that should not exist any more.
+type DeleteObject struct{ Kind, Name string }
+
+// AddMember adds a member to etcd's member list, as a learner: it does not count for the quorum until it has caught up
+// (https://etcd.io/docs/v3.6/learning/design-learner/). The member's peer URL is unique for ever, so that an unclear
+// answer is cleared up by the next member list.
+type AddMember struct {
+	Member string
+	// Via is the member to ask, the leader: etcd checks by the connections of whoever is asked whether a quorum would
+	// survive. The same holds for the other changes of the membership.
+	Via string
+	// Expect are the IDs of the member list that was decided on.
+	Expect []string
+}
+
+// PromoteMember makes a learner a voter.
+type PromoteMember struct {
+	Member, ID string
+	Via        string
+}
+
+// RemoveMember removes a member from etcd's member list. From then on it can never take part again, whatever becomes of
+// its pod and its volume.
+type RemoveMember struct {
+	Member, ID string
+	Via        string
+	// Expect are the IDs of the member list that was decided on.
+	Expect []string
+	// Needs is the number of other voters that have to answer and know a leader at that moment.
+	Needs int
+}
+
+// DeleteMember deletes the StatefulSet of a member that is not in the member list any more.
+type DeleteMember struct {
+	Member      string
+	WorkloadUID string
+	Via         string
+}
+
+// RetireVolumes records on the claims of a removed member that what they hold must never run again.
+type RetireVolumes struct {
+	Member  string
+	Volumes []Volume
+	Via     string
+}
+
+// DeleteVolumes deletes the claims of a removed member.
+type DeleteVolumes struct {
+	Member  string
+	Volumes []Volume
+	Via     string
+}
+
+// ExpandVolumes lets the volumes of a member grow in place.
+type ExpandVolumes struct {
+	Member  string
+	Volumes []Volume
+}
+
+// ResizeMember changes CPU and memory of a running pod
+// (https://kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources/).
+type ResizeMember struct {
+	Member string
+	PodUID string
+}
+
+// EnableDowngrade tells etcd that its members will be replaced by ones of the minor before
+// (https://etcd.io/docs/v3.6/downgrades/downgrading-etcd/).
+type EnableDowngrade struct {
+	// Target is MAJOR.MINOR.
+	Target string
+	Via    string
+}
+
+// CancelDowngrade takes that back.
+type CancelDowngrade struct{ Via string }
+
+// DisarmAlarm clears an alarm of a member that has been removed.
+type DisarmAlarm struct {
+	ID, Alarm string
+	Via       string
+}
+
 // Step implements Action.
 func (ApplyObject) Step() string { return "ApplyObject" }
 
 // Disruptive implements Action.
 func (ApplyObject) Disruptive() bool { return false }
+
+// Step implements Action.
+func (DeleteObject) Step() string { return "DeleteObject" }
+
+// Disruptive implements Action.
+func (DeleteObject) Disruptive() bool { return false }
 
 // Step implements Action.
 func (ApplyMember) Step() string { return "ApplyMember" }
@@ -112,6 +206,72 @@ func (RecreateMember) Step() string { return "RecreateMember" }
 
 // Disruptive implements Action.
 func (RecreateMember) Disruptive() bool { return true }
+
+// Step implements Action.
+func (AddMember) Step() string { return "AddMember" }
+
+// Disruptive implements Action.
+func (AddMember) Disruptive() bool { return true }
+
+// Step implements Action.
+func (PromoteMember) Step() string { return "PromoteMember" }
+
+// Disruptive implements Action.
+func (PromoteMember) Disruptive() bool { return true }
+
+// Step implements Action.
+func (RemoveMember) Step() string { return "RemoveMember" }
+
+// Disruptive implements Action.
+func (RemoveMember) Disruptive() bool { return true }
+
+// Step implements Action.
+func (DeleteMember) Step() string { return "DeleteMember" }
+
+// Disruptive implements Action.
+func (DeleteMember) Disruptive() bool { return true }
+
+// Step implements Action.
+func (RetireVolumes) Step() string { return "RetireVolumes" }
+
+// Disruptive implements Action.
+func (RetireVolumes) Disruptive() bool { return false }
+
+// Step implements Action.
+func (DeleteVolumes) Step() string { return "DeleteVolumes" }
+
+// Disruptive implements Action.
+func (DeleteVolumes) Disruptive() bool { return true }
+
+// Step implements Action.
+func (ExpandVolumes) Step() string { return "ExpandVolumes" }
+
+// Disruptive implements Action.
+func (ExpandVolumes) Disruptive() bool { return false }
+
+// Step implements Action.
+func (ResizeMember) Step() string { return "ResizeMember" }
+
+// Disruptive implements Action.
+func (ResizeMember) Disruptive() bool { return false }
+
+// Step implements Action.
+func (EnableDowngrade) Step() string { return "EnableDowngrade" }
+
+// Disruptive implements Action.
+func (EnableDowngrade) Disruptive() bool { return true }
+
+// Step implements Action.
+func (CancelDowngrade) Step() string { return "CancelDowngrade" }
+
+// Disruptive implements Action.
+func (CancelDowngrade) Disruptive() bool { return true }
+
+// Step implements Action.
+func (DisarmAlarm) Step() string { return "DisarmAlarm" }
+
+// Disruptive implements Action.
+func (DisarmAlarm) Disruptive() bool { return true }
 
 // Event is something that a person would want to know.
 type Event struct {

@@ -3,6 +3,7 @@ package core_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
@@ -16,6 +17,19 @@ func (d dice) oneIn(n int) bool { return d.IntN(n) == 0 }
 
 func choose[T any](d dice, options ...T) T { return options[d.IntN(len(options))] }
 
+// cast are the members that an imagined cluster has, had and will have.
+type cast struct {
+	founders []string
+	// listed are those in etcd's list; learners are the last of them, and unstarted is one of those, or nobody.
+	listed    []string
+	learners  []string
+	unstarted string
+	// removed are those that were in the list once, and of which something may be left.
+	removed []string
+	foreign bool
+	next    int
+}
+
 // imagine makes up an observation. Anything may be the case that no law of Kubernetes or of etcd rules out; most of
 // the time most things are well, or nothing interesting would ever happen.
 func imagine(seed uint64) core.Observation {
@@ -23,38 +37,36 @@ func imagine(seed uint64) core.Observation {
 	size := choose(d, 1, 3, 3, 3, 5)
 	formed := !d.oneIn(3)
 	o := core.Observation{Now: time.Unix(2_000_000_000+int64(seed), 0)}
-	o.Cluster = core.Cluster{
-		Name: "demo", Namespace: "default", UID: "uid-1", Generation: 2, Deleting: d.oneIn(40),
-		Spec: core.Spec{
-			Size: size, Version: choose(d, "3.6.16", "3.6.16", "3.6.17", "3.7.3", "3.5.30"),
-			MemberHash: "b", StorageHash: choose(d, "disk", "disk", "disk", "other"), Paused: d.oneIn(40),
-		},
-	}
-	var founders []string
-	for n := range size {
-		founders = append(founders, fmt.Sprintf("demo-%d", n))
-	}
+	o.Cluster = core.Cluster{Name: "demo", Namespace: "default", UID: "uid-1", Generation: 2, Deleting: d.oneIn(40), Spec: d.spec(size)}
+	c := d.cast(size, formed)
 	if formed && !d.oneIn(6) {
 		o.Cluster.Recorded.ClusterID = "c1"
 	}
 	if !d.oneIn(6) {
-		o.Cluster.Recorded.BootstrapMembers = founders
+		o.Cluster.Recorded.BootstrapMembers = c.founders
 	}
-	if d.oneIn(10) {
-		o.Cluster.Spec.Size = choose(d, 0, 1, 3, 5)
+	if formed && !d.oneIn(4) {
+		d.record(&o, c)
+	}
+	if d.oneIn(4) {
+		o.Cluster.Spec.Replace = []string{choose(d, c.founders...)}
 	}
 	for _, kind := range []string{"ConfigMap", "Service"} {
-		state := choose(d, core.Current, core.Current, core.Current, core.Missing, core.Drifted, core.Foreign)
+		state := choose(d, core.Current, core.Current, core.Current, core.Missing, core.Drifted, core.Foreign, core.Surplus)
 		o.Objects = append(o.Objects, core.Object{Kind: kind, Name: "demo", State: state})
 	}
-	for _, name := range founders {
-		if d.oneIn(10) {
+	calm := d.oneIn(3)
+	for _, name := range c.listed {
+		if !calm && d.oneIn(10) {
 			continue
 		}
-		o.Members = append(o.Members, d.member(name, founders, formed))
+		o.Members = append(o.Members, d.member(name, c, formed, calm, o.Now))
+	}
+	for _, name := range c.removed {
+		o.Members = append(o.Members, d.leftover(name, c))
 	}
 	if formed {
-		o.Etcd = d.etcd(o.Members, founders)
+		o.Etcd = d.etcd(o.Members, c, calm)
 	}
 	if d.oneIn(5) {
 		o.Failure = core.Failure{Step: "ApplyMember", Problem: core.Problem{Reason: core.ReasonStepFailed, Message: "it failed"}}
@@ -62,86 +74,162 @@ func imagine(seed uint64) core.Observation {
 	return o
 }
 
-func (d dice) member(name string, founders []string, formed bool) core.Member {
-	m := core.Member{Name: name}
-	if !d.oneIn(10) {
-		m.Workload = core.Workload{
-			State: choose(d, core.Current, core.Current, core.Current, core.Drifted, core.Leaving, core.Foreign),
-			UID:   "workload-" + name, MemberHash: choose(d, "a", "b", "b"), StorageHash: "disk",
-			Start: choose(d, core.StartSealed, core.StartBootstrap), Settled: !d.oneIn(8), BootstrapMembers: founders,
+func (d dice) spec(size int) core.Spec {
+	spec := core.Spec{
+		Size: size, FinalVersion: choose(d, "3.6.16", "3.6.16", "3.6.17", "3.7.3", "3.5.30"),
+		MemberHash: choose(d, "b", "b", "b+cpu"), RestartHash: "b", StorageHash: choose(d, "disk", "disk", "disk", "other"), Paused: d.oneIn(40),
+		MaxLearners: choose(d, 1, 2), SnapshotCount: 10_000, UnhealthyAfter: choose(d, 0, 10*time.Minute, 10*time.Minute),
+		KeepRemoved: d.oneIn(2), InMemory: d.oneIn(12),
+	}
+	spec.Version = spec.FinalVersion
+	if d.oneIn(4) {
+		spec.Size = choose(d, 0, 1, 3, 5)
+	}
+	return spec
+}
+
+// cast makes up who is a member: founders, some of which are gone, and others who have joined since.
+func (d dice) cast(size int, formed bool) cast {
+	c := cast{founders: expand(fmt.Sprintf("demo-0..%d", size-1)), next: size}
+	if !formed {
+		c.listed = c.founders
+		return c
+	}
+	for _, name := range c.founders {
+		if d.oneIn(8) && len(c.founders)-len(c.removed) > 1 {
+			c.removed = append(c.removed, name)
+			continue
 		}
+		c.listed = append(c.listed, name)
+	}
+	for range choose(d, 0, 0, 0, 1, 1, 2) {
+		name := fmt.Sprintf("demo-%d", c.next)
+		c.next++
+		switch d.IntN(4) {
+		case 0:
+			c.removed = append(c.removed, name)
+		case 1:
+			c.listed = append(c.listed, name)
+		default:
+			c.listed, c.learners = append(c.listed, name), append(c.learners, name)
+			if d.oneIn(2) {
+				c.unstarted = name
+			}
+		}
+	}
+	if c.unstarted == "" && d.oneIn(12) {
+		c.unstarted = choose(d, c.listed...)
+	}
+	c.foreign = d.oneIn(25)
+	return c
+}
+
+// record makes up what the status says of the members.
+func (d dice) record(o *core.Observation, c cast) {
+	o.Cluster.Recorded.MemberCount = len(c.listed)
+	if !d.oneIn(4) {
+		o.Cluster.Recorded.NextOrdinal = c.next + choose(d, 0, 0, 1)
+	}
+	for _, name := range c.listed {
+		if name == c.unstarted || d.oneIn(8) {
+			continue
+		}
+		o.Cluster.Recorded.Members = append(o.Cluster.Recorded.Members, core.MemberReport{
+			Name: name, ID: "id-" + name, Version: choose(d, "3.6.16", "3.6.16", "3.5.30"), Healthy: d.oneIn(2), Role: core.RoleVoter,
+			HealthySince: o.Now.Add(-choose(d, time.Second, time.Minute, time.Hour)),
+		})
+	}
+	if d.oneIn(3) {
+		o.Cluster.Recorded.Conditions = []core.Condition{{
+			Type: core.Progressing, Status: core.True, Reason: choose(d, core.ReasonRollingOut, core.ReasonHibernated, core.ReasonWaking),
+			Message: "it was", Since: o.Now.Add(-choose(d, time.Second, time.Hour)),
+		}}
+	}
+}
+
+func (d dice) member(name string, c cast, formed, calm bool, now time.Time) core.Member {
+	m := core.Member{Name: name, Node: core.Node{Name: "node", Gone: d.oneIn(10), Since: now.Add(-choose(d, time.Minute, time.Hour))}}
+	rare := func(n int) bool { return !calm && d.oneIn(n) }
+	if !rare(10) {
+		m.Workload = d.workload(name, c, formed, calm)
 	}
 	volume := core.Volume{
-		Name: "data-" + name + "-0", UID: "claim-" + name, Bound: formed || d.oneIn(3), Kept: d.oneIn(2), KeptWanted: true,
-		OwnerUID: choose(d, "uid-1", "uid-1", "uid-1", "uid-1", "uid-0"), Deleting: d.oneIn(20),
-		FoundedBy: choose(d, "uid-1", "uid-1", "uid-0"), StorageHash: choose(d, "disk", "disk", "other"),
+		Name: "data-" + name + "-0", UID: "claim-" + name, Bound: formed && name != c.unstarted || d.oneIn(3), Kept: calm || d.oneIn(2), KeptWanted: true,
+		OwnerUID: "uid-1", FoundedBy: choose(d, "uid-1", "uid-1", "uid-0"), StorageHash: choose(d, "disk", "disk", "other"),
+		Deleting: rare(20), Size: 10 << 30, WantedSize: choose[int64](d, 10<<30, 10<<30, 20<<30, 1<<30), Expandable: d.oneIn(2),
+		Removed: rare(40),
 	}
-	if volume.Bound && formed && !d.oneIn(4) {
+	if rare(6) {
+		volume.OwnerUID = "uid-0"
+	}
+	if volume.WantedSize < volume.Size || d.oneIn(12) {
+		volume.Misfit = "it cannot become what is asked for"
+	}
+	if volume.Bound && formed && !rare(4) && name != c.unstarted {
 		volume.ClusterID = "c1"
 	}
-	if !volume.Bound && d.oneIn(2) {
-		volume.Problem = core.Problem{Reason: core.ReasonStorageClassMissing, Message: "no class"}
+	if rare(12) {
+		volume.Problem = core.Problem{Reason: choose(d, core.ReasonStorageClassMissing, core.ReasonVolumeLost), Message: "no volume"}
 	}
-	if !d.oneIn(10) {
+	if !rare(10) {
 		m.Volumes = []core.Volume{volume}
 	}
-	if !d.oneIn(8) {
-		m.Pod = core.Pod{Exists: true, UID: "pod-" + name, Deleting: d.oneIn(15), MemberHash: choose(d, "a", m.Workload.MemberHash)}
-		m.Pod.Running = formed && !d.oneIn(6)
-		m.Pod.Ready = m.Pod.Running && !d.oneIn(5)
-		if !m.Pod.Running && d.oneIn(2) {
-			m.Pod.Problem = core.Problem{Reason: choose(d, core.ReasonImagePullFailed, core.ReasonCrashLooping), Message: "it does not run"}
-		}
-	} else if m.Workload.Exists() && d.oneIn(2) {
-		m.Workload.Problem = core.Problem{Reason: core.ReasonQuotaExceeded, Message: "exceeded quota"}
-	}
+	d.pod(&m, c, formed, rare)
 	return m
 }
 
-// etcd makes up what the members that run answer.
-func (d dice) etcd(members []core.Member, founders []string) core.Etcd {
-	var e core.Etcd
-	leader := ""
-	for _, m := range members {
-		if m.Pod.Running && (leader == "" || d.oneIn(2)) {
-			leader = m.Name
+func (d dice) workload(name string, c cast, formed, calm bool) core.Workload {
+	w := core.Workload{
+		State: core.Current, UID: "workload-" + name, MemberHash: choose(d, "a", "b", "b"), StorageHash: "disk",
+		Start: choose(d, core.StartSealed, core.StartBootstrap), Settled: calm || !d.oneIn(8), InitialCluster: c.founders,
+		Stopped: formed && d.oneIn(15),
+	}
+	if formed && slices.Contains(c.listed, name) && !slices.Contains(c.founders, name) {
+		w.Start = choose(d, core.StartSealed, core.StartJoin)
+		w.InitialCluster = choose(d, c.listed, c.founders)
+	}
+	if calm && name != c.unstarted {
+		w.Start = core.StartSealed
+	}
+	if !calm && d.oneIn(3) {
+		w.State = choose(d, core.Drifted, core.Leaving, core.Foreign, core.Missing)
+	}
+	return w
+}
+
+func (d dice) pod(m *core.Member, c cast, formed bool, rare func(int) bool) {
+	if rare(8) || m.Workload.Stopped {
+		if m.Workload.Exists() && d.oneIn(2) {
+			m.Workload.Problem = core.Problem{Reason: core.ReasonQuotaExceeded, Message: "exceeded quota"}
 		}
+		return
 	}
-	if d.oneIn(8) {
-		leader = ""
+	hash := choose(d, "a", m.Workload.MemberHash)
+	m.Pod = core.Pod{Exists: true, UID: "pod-" + m.Name, Deleting: rare(15), MemberHash: hash, RestartHash: choose(d, "b", hash), ResizeRefused: d.oneIn(4)}
+	m.Pod.Running = formed && !rare(6) && m.Name != c.unstarted
+	m.Pod.Ready = m.Pod.Running && !rare(5) && !slices.Contains(c.learners, m.Name)
+	if !m.Pod.Running && d.oneIn(2) {
+		reason := choose(d, core.ReasonImagePullFailed, core.ReasonCrashLooping, core.ReasonVolumeEmpty, core.ReasonDataCorrupt)
+		m.Pod.Problem = core.Problem{Reason: reason, Message: "it does not run"}
 	}
-	for _, m := range members {
-		if !m.Pod.Running {
-			continue
-		}
-		s := core.Status{Member: m.Name, Error: "connection refused"}
-		if !d.oneIn(12) {
-			s = core.Status{
-				Member: m.Name, Answered: true, ID: "id-" + m.Name, ClusterID: "c1",
-				Version: choose(d, "3.6.16", "3.6.16", "3.5.30"), DBSize: 1 << 20, RaftApplied: 50_000 + uint64(d.IntN(500)),
-			}
-			if leader != "" {
-				s.LeaderID = "id-" + leader
-			}
-			if d.oneIn(20) {
-				s.RaftApplied -= 20_000
-			}
-			if d.oneIn(20) {
-				s.Alarms = []string{choose(d, "NOSPACE", "CORRUPT")}
-			}
-			if d.oneIn(30) {
-				s.Errors = []string{"it complains"}
-			}
-		}
-		e.Statuses = append(e.Statuses, s)
-		e.List.Known = e.List.Known || s.Answered && leader != "" && !d.oneIn(10)
+}
+
+// leftover makes up what is left of a member that is not in the list any more.
+func (d dice) leftover(name string, c cast) core.Member {
+	m := core.Member{Name: name}
+	removed := d.oneIn(2)
+	if !removed || d.oneIn(2) {
+		m.Workload = d.workload(name, c, true, true)
 	}
-	if !e.List.Known {
-		return e
+	if !d.oneIn(5) {
+		m.Volumes = []core.Volume{{
+			Name: "data-" + name + "-0", UID: "claim-" + name, Bound: !d.oneIn(4), Kept: true, KeptWanted: true, StorageHash: "disk",
+			OwnerUID: choose(d, "uid-1", "uid-1", "uid-0"), FoundedBy: "uid-1", ClusterID: choose(d, "c1", "c1", "c1", "c9", ""),
+			Removed: removed, Deleting: d.oneIn(8),
+		}}
 	}
-	e.List.ClusterID = "c1"
-	for _, name := range founders {
-		e.List.Members = append(e.List.Members, core.Listed{ID: "id-" + name, Name: name, Started: !d.oneIn(12)})
+	if d.oneIn(2) {
+		m.Pod = core.Pod{Exists: true, UID: "pod-" + name, Deleting: d.oneIn(2), Running: d.oneIn(3), MemberHash: "b", RestartHash: "b"}
 	}
-	return e
+	return m
 }

@@ -1,9 +1,6 @@
 package core
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // applyMembers makes the StatefulSets that are missing, and mends those that drifted or that are to be sealed.
 //
@@ -11,42 +8,86 @@ import (
 // (https://etcd.io/docs/v3.6/op-guide/clustering/#static), so that creation is as fast as the pods start.
 func (v *view) applyMembers() []Action {
 	var actions []Action
-	for _, name := range v.bootstrapMembers {
-		m := v.byName[name]
-		start := v.startOf(m)
-		apply := ApplyMember{Member: name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: m.Workload.Retry}
+	for _, m := range v.members {
 		switch {
-		case m.Workload.State == Missing && v.clusterID != "" && !versionHop(v.Cluster.Spec.Version, v.running()).IsZero():
+		case m.Workload.State == Missing && v.clusterID != "" && (!versionHop(v.Cluster.Spec.Version, v.running()).IsZero() || !v.mayGoBack()):
 			// What is refused reaches no member, not even one that is made again.
+		case m.Workload.State == Missing && m.listed != nil && m.listed.Learner && len(v.Etcd.List.Members) > v.target():
+			// It was added and is not wanted any more.
 		case m.Workload.State == Missing && m.remnants() == 0 && v.Cluster.Spec.Size > 0 && !v.inTheWay():
-			actions = append(actions, apply)
+			actions = append(actions, v.apply(m))
+		case m.Workload.Exists() && m.Workload.Stopped && v.Cluster.Spec.Size > 0:
+			actions = append(actions, v.apply(m))
 		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash:
 			// Applying would bring in what the rollout has not come to yet.
-		case m.Workload.State == Drifted, m.Workload.State == Current && m.Workload.Start != start && m.sealable():
-			actions = append(actions, apply)
+		case m.Workload.State == Drifted, m.Workload.State == Current && v.sealsNow(m):
+			actions = append(actions, v.apply(m))
 		}
 	}
 	return actions
 }
 
+// apply is the action that makes a member's StatefulSet what it should be.
+func (v *view) apply(m *memberView) ApplyMember {
+	apply := ApplyMember{Member: m.Name, Start: v.startOf(m), Stopped: v.Cluster.Spec.Size == 0, Retry: m.Workload.Retry}
+	if !m.sealable() && m.Workload.Exists() {
+		apply.Start = m.Workload.Start
+	}
+	switch {
+	case apply.Start == StartBootstrap:
+		apply.InitialCluster = v.founders
+	case apply.Start == StartJoin && m.Workload.Exists():
+		apply.InitialCluster = m.Workload.InitialCluster
+	case apply.Start == StartJoin:
+		apply.InitialCluster = v.listedNames()
+	}
+	return apply
+}
+
+// listedNames are the members that etcd lists. One that joins has to know all of them, and nothing else
+// (https://etcd.io/docs/v3.6/op-guide/runtime-configuration/#add-a-new-member).
+func (v *view) listedNames() []string {
+	var names []string
+	for _, l := range v.Etcd.List.Members {
+		names = append(names, l.Name)
+	}
+	slices.SortFunc(names, CompareNames)
+	return names
+}
+
+// sealsNow is whether a member can be sealed and is not yet.
+func (v *view) sealsNow(m *memberView) bool {
+	return m.Workload.Start != StartSealed && m.sealable() && v.startOf(m) == StartSealed
+}
+
 // startOf decides how a member would start on an empty volume. Only members that are certain to have never run may
 // found the cluster: initial-cluster-state belongs to the phase of the cluster, not to a member. Once the cluster is
-// formed, only a StatefulSet that was made before may still found, by the founding token that it has.
+// formed, only a StatefulSet that was made before may still found, by the founding token that it has; and only a member
+// that was added since, and never had a volume, may join.
 func (v *view) startOf(m *memberView) Start {
 	switch {
 	case m.Workload.Exists() && m.Workload.Start == StartSealed, m.marked(), m.listedStarted():
 		return StartSealed
-	case m.Workload.Exists() || v.clusterID == "", v.stillFounds(m):
+	case m.Workload.Exists():
+		return m.Workload.Start
+	case v.clusterID == "", v.stillFounds(m):
 		return StartBootstrap
+	case m.listed != nil && !m.hasVolume():
+		return StartJoin
 	}
 	return StartSealed
+}
+
+// hasVolume is whether the member ever had a volume: then it may have run.
+func (m *memberView) hasVolume() bool {
+	return slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.Bound })
 }
 
 // stillFounds is whether a founder could not be made before the others formed the cluster: etcd lists it and says, by
 // a linearizable read, that it has never started; it never had a volume; and it would found by the same token, which
 // is that of the object that all other volumes were made for.
 func (v *view) stillFounds(m *memberView) bool {
-	if m.listed == nil || m.listed.Started {
+	if m.listed == nil || m.listed.Started || m.listed.Learner || !slices.Contains(v.founders, m.Name) {
 		return false
 	}
 	for _, other := range v.members {
@@ -148,28 +189,12 @@ func (v *view) retryRefused() []Action {
 	bucket := v.Now.Unix() / int64(retryEvery.Seconds())
 	var actions []Action
 	for _, m := range v.members {
-		start := v.startOf(m)
-		upToDate := m.Workload.MemberHash == v.Cluster.Spec.MemberHash
-		if upToDate && m.Workload.State == Current && m.Workload.Start == start && !m.Workload.Problem.IsZero() && !m.Pod.Exists && m.Workload.Retry < bucket {
-			actions = append(actions, ApplyMember{Member: m.Name, Start: start, BootstrapMembers: v.bootstrapMembers, Retry: bucket})
+		settled := m.Workload.MemberHash == v.Cluster.Spec.MemberHash && m.Workload.State == Current && !v.sealsNow(m) && !m.Workload.Stopped
+		if settled && !m.Workload.Problem.IsZero() && !m.Pod.Exists && m.Workload.Retry < bucket {
+			nudge := v.apply(m)
+			nudge.Retry = bucket
+			actions = append(actions, nudge)
 		}
 	}
 	return actions
-}
-
-// recreate deletes a member that waits for volumes as they should not be. None of its claims ever had a volume
-// behind it, so there is nothing to lose; a claim cannot be changed.
-func (v *view) recreate(m *memberView) (Action, Problem) {
-	unbound := true
-	for _, volume := range m.Volumes {
-		unbound = unbound && !volume.Bound
-	}
-	ran := m.Pod.Running || m.Workload.Start == StartSealed || m.marked() || m.listedStarted()
-	// Without claims there is nothing to tell from, but that no pod was ever made.
-	unclear := len(m.Volumes) == 0 && (v.Cluster.Spec.InMemory || m.Pod.Exists)
-	if !unbound || ran || unclear {
-		return nil, Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage asks for other volumes than member %s has: this release does not change the volumes of a member that has run; everything else of the spec is applied", m.Name)}
-	}
-	return RecreateMember{Member: m.Name, WorkloadUID: m.Workload.UID, Volumes: m.Volumes},
-		Problem{ReasonRecreating, fmt.Sprintf("member %s is made again: its claims have no volume yet and spec.storage has changed", m.Name)}
 }

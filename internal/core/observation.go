@@ -44,12 +44,27 @@ type Cluster struct {
 type Spec struct {
 	// Size is the number of members wanted; 0 hibernates.
 	Size int
-	// Version is the etcd version wanted, MAJOR.MINOR.PATCH.
+	// Version is the etcd version to run next, MAJOR.MINOR.PATCH: that of the spec, or one on the way to it, see
+	// [Waypoint].
 	Version string
+	// FinalVersion is the version of the spec.
+	FinalVersion string
 	// MemberHash stands for everything that the user asked of a running member: image, settings, pod.
 	MemberHash string
+	// RestartHash is the same without what can be changed on a running pod: CPU and memory.
+	RestartHash string
 	// StorageHash stands for everything that the user asked of a member's volumes.
 	StorageHash string
+	// MaxLearners is how many learners etcd lets join at the same time.
+	MaxLearners int
+	// SnapshotCount is the number of raft log entries after which etcd 3.6 and older write a snapshot.
+	SnapshotCount int
+	// Replace names the members that the user asked to have replaced, whatever their state.
+	Replace []string
+	// UnhealthyAfter is for how long the node of a member may be gone before the member is replaced.
+	UnhealthyAfter time.Duration
+	// KeepRemoved is whether the volumes of removed members are kept.
+	KeepRemoved bool
 	// InMemory is whether members lose their data with their pod.
 	InMemory bool
 	Paused   bool
@@ -79,7 +94,12 @@ const (
 	Foreign
 	// Leaving objects are being deleted.
 	Leaving
+	// Surplus objects are ours and should not exist any more.
+	Surplus
 )
+
+// Exists is whether an object is there and ours.
+func (s ObjectState) Exists() bool { return s == Current || s == Drifted }
 
 // StaleConfig is a configuration that no member refers to any more.
 type StaleConfig struct {
@@ -93,6 +113,17 @@ type Member struct {
 	Workload Workload
 	Pod      Pod
 	Volumes  []Volume
+	Node     Node
+}
+
+// Node is the node that a member's pod is bound to, or that its volumes can only be reached from.
+type Node struct {
+	// Gone is whether the node does not exist, or is not ready; unknown counts as not gone.
+	Gone bool
+	// Name is that of the node.
+	Name string
+	// Since is when it was last seen to be there, if that is known.
+	Since time.Time
 }
 
 // Start is how a member's etcd would start on an empty volume. On a volume with data the settings that differ are
@@ -104,6 +135,8 @@ const (
 	StartBootstrap Start = iota
 	// StartSealed makes it refuse to start: it was part of the cluster, so an empty volume is a lost volume.
 	StartSealed
+	// StartJoin makes it join the cluster that it was added to, with the member list as it is then.
+	StartJoin
 )
 
 // Workload is a member's StatefulSet.
@@ -116,8 +149,10 @@ type Workload struct {
 	Start       Start
 	// Settled is whether the StatefulSet controller has seen its newest spec.
 	Settled bool
-	// BootstrapMembers are the members it was bootstrapped with.
-	BootstrapMembers []string
+	// InitialCluster are the members that it founds the cluster with, or that it joins.
+	InitialCluster []string
+	// Stopped is whether it has no pod, as hibernated members have none.
+	Stopped bool
 	// Retry is the nudge that it was last given, see [ApplyMember].
 	Retry int64
 	// Problem is why its pod could not be made.
@@ -125,14 +160,18 @@ type Workload struct {
 }
 
 // Exists is whether the StatefulSet is there and ours.
-func (w Workload) Exists() bool { return w.State == Current || w.State == Drifted }
+func (w Workload) Exists() bool { return w.State.Exists() }
 
 // Pod is a member's pod.
 type Pod struct {
-	Exists     bool
-	UID        string
-	Deleting   bool
-	MemberHash string
+	Exists   bool
+	UID      string
+	Deleting bool
+	// MemberHash and RestartHash are those that it was made for, or was resized to.
+	MemberHash  string
+	RestartHash string
+	// ResizeRefused is whether Kubernetes refused, or cannot fulfill, the last change of its CPU and memory in place.
+	ResizeRefused bool
 	// Running is whether its etcd process runs.
 	Running bool
 	// Ready is what the kubelet says.
@@ -158,6 +197,17 @@ type Volume struct {
 	ClusterID string
 	// StorageHash is what the user asked of volumes when it was made.
 	StorageHash string
+	// Removed is whether it is recorded on the claim that its member was removed from the cluster: what it holds must
+	// never run again.
+	Removed bool
+	// Size is what the claim asks for and WantedSize what it should ask for, in bytes.
+	Size, WantedSize int64
+	// Expandable is whether its class lets it grow in place.
+	Expandable bool
+	// Growing is whether the volume has not yet become as large as its claim asks for.
+	Growing bool
+	// Misfit is why the volume cannot become what the spec asks for, e.g. one of another class; empty if it can.
+	Misfit string
 	// Kept is whether it outlives the EtcdCluster object.
 	Kept bool
 	// KeptWanted is whether it should.
@@ -195,7 +245,8 @@ type MemberList struct {
 
 // Listed is an entry of etcd's member list.
 type Listed struct {
-	ID      string
+	ID string
+	// Name is the name of our member with that peer URL; empty if the URL is none of ours.
 	Name    string
 	PeerURL string
 	Learner bool
@@ -226,6 +277,10 @@ type Status struct {
 	Alarms []string
 	// ClusterAlarms are the alarms of all members that it knows of; each of them binds the whole cluster.
 	ClusterAlarms []string
+	// AlarmIDs are the IDs of the members that ClusterAlarms were raised for, in the same order.
+	AlarmIDs []string
+	// DowngradeTarget is the version, MAJOR.MINOR, that the cluster is being downgraded to, if it is.
+	DowngradeTarget string
 	// Errors are the member's own complaints, e.g. "etcdserver: no leader".
 	Errors []string
 }

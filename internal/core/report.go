@@ -9,15 +9,17 @@ type Report struct {
 	Conditions         []Condition
 	ClusterID          string
 	BootstrapMembers   []string
-	Version            string
-	Leader             string
-	MemberCount        int
-	ReadyMembers       int
-	Ready              string
-	Endpoints          []string
-	Selector           string
-	Members            []MemberReport
-	MeasuredAt         time.Time
+	// NextOrdinal is that of the next member: those below it have been used.
+	NextOrdinal  int
+	Version      string
+	Leader       string
+	MemberCount  int
+	ReadyMembers int
+	Ready        string
+	Endpoints    []string
+	Selector     string
+	Members      []MemberReport
+	MeasuredAt   time.Time
 }
 
 // Condition types.

@@ -9,40 +9,41 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// change brings the members to what the spec asks: one at a time, those that do not serve first, followers next, the
+// rollOut brings the members to what the spec asks: one at a time, those that do not serve first, followers next, the
 // leader last, and only as far as the rest keeps a quorum.
-func (v *view) change(p *plan) {
-	if len(v.bootstrapMembers) != v.Cluster.Spec.Size && len(v.members) > 0 {
-		p.blocked = v.sizeChange()
-	}
+func rollOut(v *view, p *plan) bool {
 	var pending []*memberView
 	for _, m := range v.members {
-		if !m.Workload.Exists() {
-			continue
-		}
-		if m.otherStorage(v.Cluster.Spec.StorageHash) {
-			action, problem := v.recreate(m)
-			if action != nil {
-				p.actions, p.doing = append(p.actions, action), problem
-				return
-			}
-			p.blocked = problem
-		}
-		if m.outdated(v.Cluster.Spec.MemberHash) {
+		if m.Workload.Exists() && !m.Workload.Stopped && m.outdated(v.Cluster.Spec.MemberHash) && !v.exchangedInstead(m) {
 			pending = append(pending, m)
 		}
 	}
 	if len(pending) == 0 {
 		if m := v.comingBack(); m != nil {
 			p.doing = Problem{ReasonRollingOut, fmt.Sprintf("every member is brought up to date; waiting: %s", m.trouble.Message)}
+			return true
 		}
-		return
+		return false
 	}
 	if refused := versionHop(v.Cluster.Spec.Version, v.running()); !refused.IsZero() {
 		p.blocked = refused
-		return
+		return true
 	}
-	v.rollOut(p, pending)
+	if !v.mayGoBack() {
+		p.doing = Problem{ReasonDowngrading, fmt.Sprintf("the cluster goes back to %s; waiting until etcd can be told so", v.Cluster.Spec.Version)}
+		return true
+	}
+	v.nextOutdated(p, pending)
+	return true
+}
+
+// exchangedInstead is whether a restart would lose the data of a member, which is in memory, or would leave it without a
+// node that reaches its volume. One that has to move to another minor is restarted first all the same, if it can be.
+func (v *view) exchangedInstead(m *memberView) bool {
+	if v.Cluster.Spec.InMemory {
+		return (m.serves || v.everAnswered(m.Name)) && !v.resizable(m)
+	}
+	return m.serves && v.exchangeReason(m) != "" && m.status != nil && minorOf(m.status.Version) == minorOf(v.Cluster.Spec.Version)
 }
 
 // restartPatience is how long a member that the rollout restarts may be away before that counts as trouble.
@@ -50,7 +51,7 @@ const restartPatience = time.Minute
 
 // comingBack is the member that a rollout has restarted last and that is on its way.
 func (v *view) comingBack() *memberView {
-	if before, ok := v.Cluster.Recorded.condition(Progressing); !ok || before.Status != True || before.Reason != ReasonRollingOut {
+	if before, ok := v.Cluster.Recorded.condition(Progressing); !ok || before.Status != True || before.Reason != ReasonRollingOut && before.Reason != ReasonDowngrading {
 		return nil
 	}
 	for _, m := range v.members {
@@ -68,17 +69,6 @@ func (v *view) restarting(m *memberView) bool {
 	}
 	before, known := v.Cluster.Recorded.member(m.Name)
 	return known && (before.Healthy || v.Now.Sub(before.HealthySince) < restartPatience)
-}
-
-// otherStorage is whether the member has, or waits for, other volumes than are wanted.
-func (m *memberView) otherStorage(want string) bool {
-	return m.Workload.StorageHash != want || slices.ContainsFunc(m.Volumes, func(v Volume) bool {
-		return !v.Bound && !v.Deleting && v.StorageHash != want
-	})
-}
-
-func (v *view) sizeChange() Problem {
-	return Problem{ReasonSizeChangeRefused, fmt.Sprintf("spec.size is %d but the cluster has %d members: this release does not change the size of a cluster; set spec.size back to %d", v.Cluster.Spec.Size, len(v.bootstrapMembers), len(v.bootstrapMembers))}
 }
 
 // running finds the versions that members run, or were last known to run.
@@ -106,17 +96,14 @@ func appendVersion(versions []*semver.Version, text string) []*semver.Version {
 	return append(versions, version)
 }
 
-// rollOut picks the next member and its next step.
-func (v *view) rollOut(p *plan, pending []*memberView) {
+// nextOutdated picks the next member and its next step.
+func (v *view) nextOutdated(p *plan, pending []*memberView) {
 	p.doing = Problem{ReasonRollingOut, fmt.Sprintf("%d of %d members are to be brought up to date", len(pending), len(v.members))}
-	for _, m := range pending {
-		if v.Cluster.Spec.InMemory && m.Pod.Exists && (v.everAnswered(m.Name) || m.serves) {
-			p.doing, p.blocked = Problem{}, volatile(m)
-			return
-		}
+	if v.Cluster.Spec.Version != v.Cluster.Spec.FinalVersion {
+		p.doing.Message += fmt.Sprintf(" with %s, on the way to %s", v.Cluster.Spec.Version, v.Cluster.Spec.FinalVersion)
 	}
 	for _, m := range pending {
-		if !m.serves && v.mayRestart(m) && !v.spreads(m) && v.bringUpToDate(p, m) {
+		if !m.serves && v.mayRestart(m) && !v.spreads(m) && !v.hopsAsleep(m) && v.bringUpToDate(p, m) {
 			return
 		}
 	}
@@ -137,9 +124,11 @@ func (v *view) rollOut(p *plan, pending []*memberView) {
 	v.bringUpToDate(p, next)
 }
 
-// volatile members would lose their data by a restart, and come back as nothing.
-func volatile(m *memberView) Problem {
-	return Problem{ReasonMemberVolatile, fmt.Sprintf("member %s keeps its data in memory and would lose it by a restart: this release does not change running members of spec.storage.medium Memory; make a new cluster", m.Name)}
+// hopsAsleep is whether a member that is only away for a moment would come back with another minor: etcd wants all members
+// to be healthy when the first one moves.
+func (v *view) hopsAsleep(m *memberView) bool {
+	before, _ := v.Cluster.Recorded.member(m.Name)
+	return passing(m.trouble.Reason) && minorOf(before.Version) != "" && minorOf(before.Version) != minorOf(v.Cluster.Spec.Version)
 }
 
 // spreads is whether the new template could be bad and reach another member through a moment's weakness: a member that
@@ -183,7 +172,7 @@ func (v *view) cannotElect(without *memberView) bool {
 			return false
 		}
 	}
-	return running < Quorum(len(v.bootstrapMembers))
+	return running < Quorum(v.usualVoters())
 }
 
 func (v *view) noneReady() bool {
@@ -202,6 +191,8 @@ func (v *view) waitsFor() string {
 			reasons = append(reasons, fmt.Sprintf("pod of member %s is stopping", m.Name))
 		case !m.caughtUp:
 			reasons = append(reasons, fmt.Sprintf("member %s is catching up", m.Name))
+		case m.listed != nil && m.listed.Learner:
+			reasons = append(reasons, v.joins(m))
 		}
 		if m.serves {
 			leaders[m.status.LeaderID] = true
@@ -226,9 +217,11 @@ func (v *view) bringUpToDate(p *plan, m *memberView) bool {
 	next := fmt.Sprintf("; next: %s", m.Name)
 	switch {
 	case m.Workload.MemberHash != want:
-		p.actions = append(p.actions, ApplyMember{Member: m.Name, Start: v.startOf(m), BootstrapMembers: v.bootstrapMembers, Retry: m.Workload.Retry})
+		p.actions = append(p.actions, v.apply(m))
 	case !m.Workload.Settled || !m.Pod.Exists || m.Pod.Deleting || m.Pod.MemberHash == want:
 		return false
+	case v.resizable(m):
+		p.actions = append(p.actions, ResizeMember{Member: m.Name, PodUID: m.Pod.UID})
 	case m.leads && m.Pod.Running && !v.alone():
 		v.moveLeader(p, m)
 		return true
@@ -237,6 +230,11 @@ func (v *view) bringUpToDate(p *plan, m *memberView) bool {
 	}
 	p.doing.Message += next
 	return true
+}
+
+// resizable is whether all that is asked of a running pod is other CPU and memory.
+func (v *view) resizable(m *memberView) bool {
+	return m.Pod.Running && !m.Pod.ResizeRefused && m.Pod.RestartHash == v.Cluster.Spec.RestartHash
 }
 
 // restart is the action, with what has to be true still when it is carried out.
@@ -248,6 +246,9 @@ func (v *view) restart(m *memberView) RestartMember {
 		restart.Needs = Quorum(len(v.Etcd.List.Members))
 	case !v.Etcd.List.Known:
 		restart.OnlyIfNoneReady = true
+	}
+	if v.meetsOldLog(m) {
+		restart.FlushLog = v.Cluster.Spec.SnapshotCount + 1
 	}
 	return restart
 }

@@ -2,7 +2,6 @@ package core_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +15,7 @@ import (
 //	decide            tells the statements below it, decides, and writes the report as the operator would
 //	decide steps      the same, printing only the steps and what is being done
 //	decide events     the same, printing the events as well
-//	act               carries the steps of the last decision out: Kubernetes makes pods again, and marks claims
+//	act               carries the steps of the last decision out, and says what etcd refuses
 //
 // Run with -rewrite to write the answers down; then read every one of them.
 func TestScripts(t *testing.T) {
@@ -30,8 +29,7 @@ func TestScripts(t *testing.T) {
 			case "decide":
 				return w.decide(d)
 			case "act":
-				w.act()
-				return ""
+				return w.act()
 			}
 			t.Fatalf("a scenario knows no command %s", d.Cmd)
 			return ""
@@ -81,7 +79,7 @@ func (w *world) decide(d *datadriven.TestData) string {
 	return out.String()
 }
 
-var startNames = map[core.Start]string{core.StartBootstrap: "bootstrap", core.StartSealed: "sealed"}
+var startNames = map[core.Start]string{core.StartBootstrap: "bootstrap", core.StartSealed: "sealed", core.StartJoin: "joining"}
 
 func (w *world) describe(action core.Action) string {
 	text := action.Step()
@@ -90,8 +88,11 @@ func (w *world) describe(action core.Action) string {
 		text += " " + step.Kind + "/" + step.Name
 	case core.ApplyMember:
 		text += " " + step.Member + " " + startNames[step.Start]
-		if step.Start == core.StartBootstrap {
-			text += " with " + strings.Join(step.BootstrapMembers, " ")
+		if len(step.InitialCluster) > 0 {
+			text += " with " + strings.Join(step.InitialCluster, " ")
+		}
+		if step.Stopped {
+			text += ", stopped"
 		}
 		if step.Retry > w.member(step.Member).Workload.Retry {
 			text += ", a nudge"
@@ -117,104 +118,58 @@ func (w *world) describe(action core.Action) string {
 		if step.Needs > 0 {
 			text += fmt.Sprintf(" while %d others run", step.Needs)
 		}
+		if step.FlushLog > 0 {
+			text += fmt.Sprintf(" after %d entries", step.FlushLog)
+		}
 	case core.MoveLeader:
 		text += fmt.Sprintf(" from %s to %s", step.From, step.To)
 	case core.RecreateMember:
-		text += " " + step.Member
-		for _, volume := range step.Volumes {
-			text += " " + volume.Name
-		}
+		text += " " + step.Member + claims(step.Volumes)
+	default:
+		text += w.describeChange(action)
 	}
 	return text
 }
 
-func memberID(name string) string { return "id-of-" + name }
-
-// observe is the world as the core sees it: etcd's answers follow from what runs.
-func (w *world) observe() core.Observation {
-	o := w.Observation
-	o.Members = slices.Clone(w.Members)
-	o.Etcd = core.Etcd{}
-	for _, m := range o.Members {
-		a := w.answers[m.Name]
-		if !m.Pod.Running {
-			continue
+// describeChange is for the steps that change which members there are, and what they have.
+func (w *world) describeChange(action core.Action) string {
+	switch step := action.(type) {
+	case core.DeleteObject:
+		return " " + step.Kind + "/" + step.Name
+	case core.AddMember:
+		return fmt.Sprintf(" %s via %s", step.Member, step.Via)
+	case core.PromoteMember:
+		return fmt.Sprintf(" %s via %s", step.Member, step.Via)
+	case core.RemoveMember:
+		return fmt.Sprintf(" %s via %s while %d others serve", step.Member, step.Via, step.Needs)
+	case core.DeleteMember:
+		return " " + step.Member
+	case core.RetireVolumes:
+		return " " + step.Member + claims(step.Volumes)
+	case core.DeleteVolumes:
+		return " " + step.Member + claims(step.Volumes)
+	case core.ExpandVolumes:
+		text := " " + step.Member
+		for _, volume := range step.Volumes {
+			text += fmt.Sprintf(" %s from %dGi to %dGi", volume.Name, volume.Size>>30, volume.WantedSize>>30)
 		}
-		status := core.Status{Member: m.Name}
-		if a.silent {
-			status.Error = "connection refused"
-			o.Etcd.Statuses = append(o.Etcd.Statuses, status)
-			continue
-		}
-		leader := a.follows
-		if leader == "" {
-			leader = w.leader
-		}
-		status.Answered, status.ID, status.ClusterID = true, memberID(m.Name), "c1"
-		if a.clusterID != "" {
-			status.ClusterID = a.clusterID
-		}
-		if leader != "" {
-			status.LeaderID = memberID(leader)
-		}
-		status.Version, status.StorageVersion, status.Alarms, status.Errors, status.Learner = a.version, a.stored, a.alarms, a.errors, a.learner
-		status.DBSize, status.DBSizeInUse, status.Revision, status.RaftApplied = 1<<20, 1<<19, 100, 100_000-a.lag
-		a.joined = a.joined || leader != ""
-		o.Etcd.Statuses = append(o.Etcd.Statuses, status)
-		o.Etcd.List.Known = o.Etcd.List.Known || w.leader != "" && !w.listHidden && a.clusterID == ""
+		return text
+	case core.ResizeMember:
+		return fmt.Sprintf(" %s (%s)", step.Member, step.PodUID)
+	case core.EnableDowngrade:
+		return fmt.Sprintf(" to %s via %s", step.Target, step.Via)
+	case core.CancelDowngrade:
+		return " via " + step.Via
+	case core.DisarmAlarm:
+		return fmt.Sprintf(" %s of %s via %s", step.Alarm, step.ID, step.Via)
 	}
-	if o.Etcd.List.Known {
-		o.Etcd.List.ClusterID = "c1"
-		for _, name := range w.founders() {
-			if a := w.answers[name]; a == nil || !a.unlisted {
-				o.Etcd.List.Members = append(o.Etcd.List.Members, core.Listed{
-					ID: memberID(name), Name: name, Started: a != nil && a.joined, Learner: a != nil && a.learner,
-				})
-			}
-		}
-	}
-	return o
+	panic("a scenario cannot describe " + action.Step())
 }
 
-// act carries the last decision out, as Kubernetes would: what is deleted comes back as its template says.
-func (w *world) act() {
-	for _, action := range w.decision.Actions {
-		switch step := action.(type) {
-		case core.ApplyObject:
-			w.tellObject("object", []string{step.Kind + "/" + step.Name, "current"})
-		case core.ApplyMember:
-			m := w.member(step.Member)
-			made := !m.Workload.Exists()
-			w.tellWorkload(m, "current")
-			m.Workload.MemberHash, m.Workload.Start, m.Workload.Retry = w.Cluster.Spec.MemberHash, step.Start, step.Retry
-			m.Workload.BootstrapMembers = step.BootstrapMembers
-			if made && len(m.Volumes) == 0 {
-				w.tellVolume(m, "pending")
-			}
-			if made {
-				w.tellPod(m, "starting")
-			}
-		case core.MarkVolumes:
-			m := w.member(step.Member)
-			for i := range m.Volumes {
-				for _, marked := range step.Volumes {
-					if marked.Name == m.Volumes[i].Name {
-						m.Volumes[i].ClusterID, m.Volumes[i].OwnerUID = marked.ClusterID, w.Cluster.UID
-						m.Volumes[i].Kept = marked.KeptWanted
-					}
-				}
-			}
-		case core.DeleteConfig:
-			w.StaleConfigs = nil
-		case core.RestartMember:
-			m := w.member(step.Member)
-			m.Pod = core.Pod{}
-			w.tellPod(m, "starting")
-		case core.MoveLeader:
-			w.leader = step.To
-		case core.RecreateMember:
-			m := w.member(step.Member)
-			m.Workload, m.Pod, m.Volumes = core.Workload{}, core.Pod{}, nil
-		}
+func claims(volumes []core.Volume) string {
+	text := ""
+	for _, volume := range volumes {
+		text += " " + volume.Name
 	}
+	return text
 }

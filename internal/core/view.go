@@ -17,11 +17,14 @@ type view struct {
 	Observation
 	// clusterID is etcd's ID of the cluster, from wherever it was recorded; empty if it was never formed.
 	clusterID string
-	// bootstrapMembers are the names of the members that the cluster is founded with.
-	bootstrapMembers []string
-	members          []*memberView
-	byName           map[string]*memberView
-	byID             map[string]*memberView
+	// founders are the names of the members that the cluster is, or was, founded with.
+	founders []string
+	// members are those that the cluster has, or is founded with.
+	members []*memberView
+	// leftovers are what Kubernetes still has of members that are not in the member list any more.
+	leftovers []*memberView
+	byName    map[string]*memberView
+	byID      map[string]*memberView
 	// earlierRuns is whether members of an earlier cluster of this name still answer.
 	earlierRuns bool
 }
@@ -47,7 +50,7 @@ type memberView struct {
 // look works out what follows from an observation.
 func look(o Observation) *view {
 	v := &view{Observation: o, byName: map[string]*memberView{}, byID: map[string]*memberView{}}
-	v.Members = slices.SortedStableFunc(slices.Values(o.Members), func(a, b Member) int { return compareNames(a.Name, b.Name) })
+	v.Members = slices.SortedStableFunc(slices.Values(o.Members), func(a, b Member) int { return CompareNames(a.Name, b.Name) })
 	v.clusterID = o.Cluster.Recorded.ClusterID
 	if v.clusterID != "" && o.Etcd.List.ClusterID != v.clusterID {
 		// The list of another cluster says nothing about this one.
@@ -57,21 +60,15 @@ func look(o Observation) *view {
 		v.clusterID = o.markedClusterID()
 	}
 	for _, m := range v.Members {
-		v.addMember(m)
+		v.byName[m.Name] = &memberView{Member: m}
 	}
 	v.hearOnlyOurs()
-	v.bootstrapMembers = v.findBootstrapMembers()
-	for _, name := range v.bootstrapMembers {
-		if v.byName[name] == nil {
-			v.addMember(Member{Name: name})
-		}
-	}
-	slices.SortStableFunc(v.members, func(a, b *memberView) int { return compareNames(a.Name, b.Name) })
-	v.dropStrangers()
-	v.joinEtcd()
 	if v.clusterID == "" && v.Etcd.List.Known {
 		v.clusterID = v.Etcd.List.ClusterID
 	}
+	v.founders = v.findFounders()
+	v.findMembers()
+	v.joinEtcd()
 	for _, m := range v.members {
 		v.judge(m)
 	}
@@ -90,30 +87,100 @@ func (v *view) hearOnlyOurs() {
 	}
 }
 
-// dropStrangers leaves out what is left of members that this cluster does not have, e.g. a claim of an earlier one.
-func (v *view) dropStrangers() {
-	v.members = slices.DeleteFunc(v.members, func(m *memberView) bool {
-		listed := slices.ContainsFunc(v.Etcd.List.Members, func(l Listed) bool { return l.Name == m.Name })
-		stranger := !listed && m.Workload.State == Missing && !slices.Contains(v.bootstrapMembers, m.Name)
-		if stranger {
+// findMembers tells the members that the cluster has from what is left of others. etcd's member list is what counts;
+// as long as it cannot be read, members are those that were recorded, and whatever has a StatefulSet: a StatefulSet is
+// made only after its member was added to the list, so that one without an entry is left over from a removed member.
+func (v *view) findMembers() {
+	names := v.expected()
+	for _, m := range v.Members {
+		switch {
+		case slices.Contains(names, m.Name):
+		case m.removed():
+			v.leftovers = append(v.leftovers, v.byName[m.Name])
+			delete(v.byName, m.Name)
+		case v.Etcd.List.Known && v.leftOver(v.byName[m.Name]):
+			v.leftovers = append(v.leftovers, v.byName[m.Name])
+			delete(v.byName, m.Name)
+		case !v.Etcd.List.Known && m.Workload.State != Missing:
+			names = append(names, m.Name)
+		default:
+			// What is left of members that this cluster never had, e.g. a claim of an earlier one.
 			delete(v.byName, m.Name)
 		}
-		return stranger
-	})
+	}
+	slices.SortFunc(names, CompareNames)
+	for _, name := range slices.Compact(names) {
+		if v.byName[name] == nil {
+			v.byName[name] = &memberView{Member: Member{Name: name}}
+		}
+		v.members = append(v.members, v.byName[name])
+	}
 }
 
-func (v *view) addMember(m Member) {
-	member := &memberView{Member: m}
-	v.members = append(v.members, member)
-	v.byName[m.Name] = member
+// removed is whether it is recorded that the member was removed: it is a member no more, whoever can be asked.
+func (m Member) removed() bool {
+	return slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.Removed })
 }
 
-// compareNames orders names by length first, so that member 10 comes after member 9.
-func compareNames(a, b string) int {
+// expected are the names of the members that should exist.
+func (v *view) expected() []string {
+	var names []string
+	switch {
+	case v.Etcd.List.Known:
+		for _, l := range v.Etcd.List.Members {
+			if l.Name != "" {
+				names = append(names, l.Name)
+			}
+		}
+	case v.clusterID == "":
+		names = slices.Clone(v.founders)
+	case len(v.Cluster.Recorded.Members) > 0:
+		for _, m := range v.Cluster.Recorded.Members {
+			if known := v.byName[m.Name]; known == nil || !known.removed() {
+				names = append(names, m.Name)
+			}
+		}
+	default:
+		names = v.survivors()
+	}
+	return names
+}
+
+// survivors are the members whose volumes hold the cluster's data, for when its status was lost. A founder's volume may
+// hold data without saying so yet.
+func (v *view) survivors() []string {
+	var names []string
+	for _, m := range v.Members {
+		if slices.ContainsFunc(m.Volumes, func(volume Volume) bool {
+			unsaid := volume.ClusterID == "" && slices.Contains(v.founders, m.Name)
+			return volume.Bound && !volume.Removed && !volume.Deleting && (volume.ClusterID == v.clusterID || unsaid)
+		}) {
+			names = append(names, m.Name)
+		}
+	}
+	if len(names) == 0 {
+		return slices.Clone(v.founders)
+	}
+	return names
+}
+
+// leftOver is whether what Kubernetes has under a name that etcd does not list was this cluster's.
+func (v *view) leftOver(m *memberView) bool {
+	return m.Workload.Exists() || slices.ContainsFunc(m.Volumes, v.ours)
+}
+
+// ours is whether a volume was made for this EtcdCluster object, or was taken over by it.
+func (v *view) ours(volume Volume) bool {
+	return volume.OwnerUID == v.Cluster.UID && (volume.ClusterID == "" || volume.ClusterID == v.clusterID)
+}
+
+// CompareNames orders names by length first, so that member 10 comes after member 9.
+func CompareNames(a, b string) int {
 	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
 }
 
-// joinEtcd connects what Kubernetes has with what etcd said: by the member that was asked, and by member ID.
+// joinEtcd connects what Kubernetes has with what etcd said: by the member that was asked, by the peer URL that it was
+// added with, and by member ID.
 func (v *view) joinEtcd() {
 	for i := range v.Etcd.Statuses {
 		s := &v.Etcd.Statuses[i]
@@ -123,14 +190,13 @@ func (v *view) joinEtcd() {
 	}
 	for i := range v.Etcd.List.Members {
 		l := &v.Etcd.List.Members[i]
-		for _, m := range v.members {
-			asked := m.status != nil && m.status.Answered && m.status.ID == l.ID
-			if asked || (m.status == nil || !m.status.Answered) && m.Name == l.Name {
-				m.listed = l
-				v.byID[l.ID] = m
-				break
-			}
+		m := v.byName[l.Name]
+		if m == nil || m.status != nil && m.status.Answered && m.status.ID != l.ID {
+			// One of a foreign peer URL, or another member that answers in its place.
+			continue
 		}
+		m.listed = l
+		v.byID[l.ID] = m
 	}
 }
 
@@ -140,7 +206,7 @@ func (v *view) judge(m *memberView) {
 	m.trouble = v.trouble(m)
 	m.healthy = m.trouble.IsZero()
 	m.serves = m.healthy || m.trouble.Reason == ReasonAlarmRaised && !slices.Contains(s.Alarms, alarmCorrupt)
-	m.starting = passing(m.trouble.Reason) && !m.marked() && !v.everAnswered(m.Name) && !v.overdue(m.Name)
+	m.starting = passing(m.trouble.Reason) && (v.waking() || !m.marked() && !v.everAnswered(m.Name) && !v.overdue(m.Name))
 	if s == nil || !s.Answered || v.clusterID != "" && s.ClusterID != v.clusterID {
 		return
 	}
@@ -152,7 +218,9 @@ func (v *view) judge(m *memberView) {
 		}
 	}
 	m.lag = newest - s.RaftApplied
-	m.caughtUp = m.lag <= caughtUpEntries
+	// etcd itself promotes a learner that has nine tenths of the leader's log
+	// (https://etcd.io/docs/v3.6/learning/design-learner/).
+	m.caughtUp = m.lag <= caughtUpEntries && s.RaftApplied >= newest/10*9
 }
 
 // startPatience is how long a first start may take without a known problem before that is one.
@@ -162,6 +230,12 @@ const startPatience = 5 * time.Minute
 func (v *view) overdue(name string) bool {
 	before, known := v.Cluster.Recorded.member(name)
 	return known && !before.Healthy && v.Now.Sub(before.HealthySince) > startPatience
+}
+
+// waking is whether the cluster has been woken from hibernation a short while ago.
+func (v *view) waking() bool {
+	before, _ := v.Cluster.Recorded.condition(Progressing)
+	return v.Cluster.Spec.Size > 0 && v.clusterID != "" && (before.Reason == ReasonHibernated || before.Reason == ReasonWaking && v.Now.Sub(before.Since) < startPatience)
 }
 
 // everAnswered is whether a member was ever reported with an ID.
@@ -208,11 +282,13 @@ func alarmMessage(member string, alarms []string) string {
 // absence says why a member does not answer, by the first thing that is missing on the way to a running process.
 func (v *view) absence(m *memberView) Problem {
 	for _, volume := range m.Volumes {
-		if !volume.Bound && !volume.Problem.IsZero() {
+		if !volume.Problem.IsZero() && (!volume.Bound || volume.Problem.Reason == ReasonVolumeLost) {
 			return volume.Problem
 		}
 	}
 	switch {
+	case m.Node.Gone:
+		return v.withoutNode(m)
 	case m.Workload.State == Foreign:
 		return nameTaken("StatefulSet", m.Name)
 	case !m.Workload.Exists():
@@ -233,9 +309,19 @@ func (v *view) absence(m *memberView) Problem {
 	return Problem{ReasonNotAnswering, fmt.Sprintf("member %s does not answer yet", m.Name)}
 }
 
-// sealedOff recognizes a member that keeps failing because its volume is no longer the one that it was started on.
+func (v *view) withoutNode(m *memberView) Problem {
+	p := Problem{ReasonNodeGone, fmt.Sprintf("node %s of member %s is gone or not ready", m.Node.Name, m.Name)}
+	if v.Cluster.Spec.UnhealthyAfter > 0 {
+		p.Message += fmt.Sprintf("; if it stays away the member is replaced at %s", v.dueWithoutNode(m).UTC().Format(time.RFC3339))
+	}
+	return p
+}
+
+// sealedOff recognizes a member that keeps failing because its volume is no longer the one that it was started on: either
+// nothing is recorded on its claim, or etcd itself says that it finds nothing there.
 func (v *view) sealedOff(m *memberView) Problem {
-	if m.Pod.Problem.Reason == ReasonCrashLooping && m.Workload.Start == StartSealed && !m.marked() {
+	empty := m.Pod.Problem.Reason == ReasonVolumeEmpty || m.Pod.Problem.Reason == ReasonCrashLooping && !m.marked()
+	if empty && m.Workload.Start == StartSealed {
 		return Problem{ReasonVolumeLost, fmt.Sprintf("member %s does not start on an empty volume: it was part of the cluster, so its data is lost (%s)", m.Name, m.Pod.Problem.Message)}
 	}
 	return m.Pod.Problem
@@ -264,7 +350,7 @@ func (o Observation) markedClusterID() string {
 	id := ""
 	for _, m := range o.Members {
 		for _, volume := range m.Volumes {
-			if volume.ClusterID == "" || volume.leaves(o.Cluster.UID) {
+			if volume.ClusterID == "" || volume.Removed || volume.leaves(o.Cluster.UID) {
 				continue
 			}
 			if id != "" && id != volume.ClusterID {
@@ -276,57 +362,56 @@ func (o Observation) markedClusterID() string {
 	return id
 }
 
-// findBootstrapMembers finds the members that the cluster is founded with: as recorded in the status; else, if the
-// status was lost, as recorded on the StatefulSets; else as the spec asks and as the data volumes show.
-func (v *view) findBootstrapMembers() []string {
+// findFounders finds the members that the cluster is founded with: as recorded in the status; else, if the status was
+// lost, as recorded on the StatefulSets or on the volumes; else as the spec asks.
+func (v *view) findFounders() []string {
 	if recorded := v.Cluster.Recorded.BootstrapMembers; len(recorded) > 0 {
-		return v.withListed(recorded)
+		return recorded
 	}
-	for _, m := range v.members {
-		if m.Workload.Exists() && len(m.Workload.BootstrapMembers) > 0 {
-			return m.Workload.BootstrapMembers
+	for _, m := range v.Members {
+		if w := m.Workload; w.Exists() && w.Start == StartBootstrap && len(w.InitialCluster) > 0 {
+			return w.InitialCluster
 		}
 	}
-	if founders := v.foundersOnVolumes(); len(founders) > 0 {
-		return v.withListed(founders)
-	}
-	var names []string
-	for n := range v.Cluster.Spec.Size {
-		names = append(names, fmt.Sprintf("%s-%d", v.Cluster.Name, n))
-	}
-	for _, m := range v.members {
-		if v.clusterID != "" && m.holds(v.clusterID) && !slices.Contains(names, m.Name) {
-			names = append(names, m.Name)
-		}
-	}
-	return v.withListed(names)
-}
-
-// foundersOnVolumes are the members that the cluster was founded with, as its volumes say.
-func (v *view) foundersOnVolumes() []string {
-	for _, m := range v.members {
+	for _, m := range v.Members {
 		for _, volume := range m.Volumes {
 			if v.clusterID != "" && volume.ClusterID == v.clusterID && len(volume.Founders) > 0 {
 				return volume.Founders
 			}
 		}
 	}
-	return nil
-}
-
-// withListed adds the members that etcd itself lists: they are part of the cluster whatever was recorded.
-func (v *view) withListed(names []string) []string {
-	names = slices.Clone(names)
-	for _, l := range v.Etcd.List.Members {
-		if strings.HasPrefix(l.Name, v.Cluster.Name+"-") && !slices.Contains(names, l.Name) && v.byName[l.Name] != nil {
-			names = append(names, l.Name)
-		}
+	var names []string
+	for n := range v.Cluster.Spec.Size {
+		names = append(names, v.memberName(n))
 	}
-	slices.SortFunc(names, compareNames)
 	return names
 }
 
-// holds is whether a volume of the member holds data of the cluster.
-func (m *memberView) holds(clusterID string) bool {
-	return slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.ClusterID == clusterID })
+func (v *view) memberName(ordinal int) string { return fmt.Sprintf("%s-%d", v.Cluster.Name, ordinal) }
+
+// nextOrdinal is one more than the highest ordinal that a member ever had, as far as anything shows it. Names are not used
+// again: whatever bears one belongs to one member for ever.
+func (v *view) nextOrdinal() int {
+	next := v.Cluster.Recorded.NextOrdinal
+	count := func(name string) {
+		var n int
+		if rest, ok := strings.CutPrefix(name, v.Cluster.Name+"-"); ok {
+			if _, err := fmt.Sscanf(rest, "%d", &n); err == nil && n >= next {
+				next = n + 1
+			}
+		}
+	}
+	for _, m := range v.Members {
+		count(m.Name)
+	}
+	for _, l := range v.Etcd.List.Members {
+		count(l.Name)
+	}
+	for _, m := range v.Cluster.Recorded.Members {
+		count(m.Name)
+	}
+	for _, name := range v.founders {
+		count(name)
+	}
+	return next
 }

@@ -14,13 +14,25 @@ import (
 // observed of it is what the core decides from.
 type world struct {
 	core.Observation
+	// hash and resources are what the user asks of a running member: the one needs a restart, the other does not.
+	hash, resources string
 	// leader is the name of etcd's leader; without one the member list cannot be read.
 	leader string
 	// listHidden: the members answer, but a linearizable read does not come back.
 	listHidden bool
-	answers    map[string]*answer
-	pods       int
-	decision   core.Decision
+	// list is etcd's member list, in the order in which members were added. It is formed with the founders as soon as
+	// there is a leader.
+	list   []*entry
+	formed bool
+	// alarms are those that are raised; they outlive their members.
+	alarms []alarm
+	// downgrade is the minor that etcd was told to go back to.
+	downgrade string
+	answers   map[string]*answer
+	// templates are the etcd versions in the members' StatefulSets.
+	templates map[string]string
+	pods      int
+	decision  core.Decision
 }
 
 // answer is what a member says when it is asked, as far as it is not the usual.
@@ -28,25 +40,67 @@ type answer struct {
 	silent    bool
 	clusterID string
 	follows   string
-	version   string
-	stored    string
-	lag       uint64
-	alarms    []string
-	errors    []string
-	learner   bool
-	unlisted  bool
+	// leaderless: it knows no leader, whoever leads the others.
+	leaderless bool
+	version    string
+	stored     string
+	lag        uint64
+	size       int64
+	errors     []string
 	// joined members have published their client URLs once.
 	joined bool
 }
 
+// entry is one of etcd's member list.
+type entry struct {
+	name string
+	// url is its peer URL if that is none that we would give.
+	url     string
+	learner bool
+}
+
+type alarm struct{ member, kind string }
+
 func newWorld() *world {
-	w := &world{answers: map[string]*answer{}}
+	w := &world{answers: map[string]*answer{}, templates: map[string]string{}, hash: "a"}
 	w.Now = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	w.Cluster = core.Cluster{
 		Namespace: "default", Name: "demo", UID: "uid-1", Generation: 1,
-		Spec: core.Spec{Size: 3, Version: "3.6.16", MemberHash: "a", StorageHash: "disk", Selector: "etcd.etcd.io/cluster=demo"},
+		Spec: core.Spec{
+			Size: 3, FinalVersion: "3.6.16", StorageHash: "disk", Selector: "etcd.etcd.io/cluster=demo",
+			MaxLearners: 2, SnapshotCount: 10_000, UnhealthyAfter: 10 * time.Minute,
+		},
 	}
+	w.wish()
 	return w
+}
+
+// wish works out what the spec asks for now, as observing does: the version that is next on the way to the one in the
+// spec, and the hashes that go with it.
+func (w *world) wish() {
+	var runs []string
+	for _, m := range w.Members {
+		if a := w.answers[m.Name]; m.Pod.Running && !a.silent {
+			runs = append(runs, a.version)
+			continue
+		}
+		for _, before := range w.Cluster.Recorded.Members {
+			if before.Name == m.Name && before.Version != "" {
+				runs = append(runs, before.Version)
+			}
+		}
+	}
+	stopped := func(m core.Member) bool { return m.Workload.Exists() && m.Workload.Stopped }
+	asleep := w.Cluster.Spec.Size == 0 || slices.ContainsFunc(w.Members, stopped)
+	spec := &w.Cluster.Spec
+	spec.Version, spec.RestartHash = core.Waypoint(spec.FinalVersion, runs, asleep), w.hash
+	if spec.Version != spec.FinalVersion {
+		spec.RestartHash += "@" + spec.Version
+	}
+	spec.MemberHash = spec.RestartHash
+	if w.resources != "" {
+		spec.MemberHash += "+" + w.resources
+	}
 }
 
 // tell changes the world by one statement: a subject, a name where there are several, and words.
@@ -71,7 +125,12 @@ func (w *world) tell(line string) {
 		w.Failure = core.Failure{Step: step, Problem: parseProblem(problem)}
 	case "etcd":
 		w.tellEtcd(strings.Fields(rest))
-	case "member", "answer", "volume", "pod", "workload":
+	case "listed":
+		names, words, _ := strings.Cut(rest, " ")
+		for _, name := range expand(names) {
+			w.tellListed(name, strings.Fields(words))
+		}
+	case "member", "answer", "volume", "pod", "workload", "node":
 		names, words, _ := strings.Cut(rest, " ")
 		for _, name := range expand(names) {
 			w.tellMember(subject, w.member(name), words)
@@ -89,9 +148,11 @@ func (w *world) tellCluster(words []string) {
 		case "size":
 			c.Spec.Size = number(value)
 		case "version":
-			c.Spec.Version = value
+			c.Spec.FinalVersion = value
 		case "hash":
-			c.Spec.MemberHash = value
+			w.hash = value
+		case "resources":
+			w.resources = value
 		case "storage":
 			c.Spec.StorageHash = value
 		case "uid":
@@ -102,6 +163,16 @@ func (w *world) tellCluster(words []string) {
 			c.Deleting = true
 		case "in-memory":
 			c.Spec.InMemory = true
+		case "max-learners":
+			c.Spec.MaxLearners = number(value)
+		case "keep-removed":
+			c.Spec.KeepRemoved = value != "false"
+		case "unhealthy-after":
+			after, err := time.ParseDuration(value)
+			must(err)
+			c.Spec.UnhealthyAfter = after
+		case "replace":
+			c.Spec.Replace = slices.DeleteFunc(strings.Split(value, ","), func(name string) bool { return name == "" })
 		case "recorded-id":
 			c.Recorded.ClusterID = value
 		default:
@@ -109,10 +180,12 @@ func (w *world) tellCluster(words []string) {
 		}
 	}
 	w.Cluster.Generation++
+	w.wish()
 }
 
 var objectStates = map[string]core.ObjectState{
 	"missing": core.Missing, "current": core.Current, "drifted": core.Drifted, "foreign": core.Foreign, "leaving": core.Leaving,
+	"surplus": core.Surplus,
 }
 
 func (w *world) tellObject(subject string, words []string) {
@@ -141,222 +214,34 @@ func (w *world) tellEtcd(words []string) {
 			w.leader = ""
 		case "list-hidden":
 			w.listHidden = true
+		case "downgrades-to":
+			w.downgrade = value
+		case "downgrade-done":
+			w.downgrade = ""
 		default:
 			panic("etcd has no " + word)
 		}
 	}
 }
 
-func (w *world) tellMember(subject string, m *core.Member, words string) {
-	if problem, ok := strings.CutPrefix(words, "problem "); ok {
-		p := parseProblem(problem)
-		switch subject {
-		case "pod":
-			m.Pod.Problem = p
-		case "workload":
-			m.Workload.Problem = p
-		case "volume":
-			for i := range m.Volumes {
-				m.Volumes[i].Problem = p
+// tellListed says what etcd's member list has.
+func (w *world) tellListed(name string, words []string) {
+	w.form()
+	for _, word := range words {
+		switch word {
+		case "voter", "learner":
+			if w.entry(name) == nil {
+				w.list = append(w.list, &entry{name: name})
 			}
-		}
-		return
-	}
-	for _, word := range strings.Fields(words) {
-		switch subject {
-		case "answer":
-			w.tellAnswer(w.answers[m.Name], word)
-		case "volume":
-			w.tellVolume(m, word)
-		case "pod":
-			w.tellPod(m, word)
-		case "workload":
-			w.tellWorkload(m, word)
-		case "member":
-			w.tellWhole(m, word)
-		}
-	}
-}
-
-// tellWhole says in one word what is the case with a member that nothing is wrong with.
-func (w *world) tellWhole(m *core.Member, word string) {
-	switch word {
-	case "gone":
-		w.Members = slices.DeleteFunc(w.Members, func(o core.Member) bool { return o.Name == m.Name })
-	case "made":
-		w.tellWorkload(m, "current")
-		w.tellVolume(m, "pending")
-		w.tellPod(m, "starting")
-	case "serves":
-		w.tellWorkload(m, "current")
-		w.tellVolume(m, "bound")
-		w.tellPod(m, "ready")
-	case "settled":
-		w.tellWhole(m, "serves")
-		w.tellWorkload(m, "sealed")
-		w.tellVolume(m, "marked")
-		w.answers[m.Name].joined = true
-	default:
-		panic("a member is not " + word)
-	}
-}
-
-func (w *world) tellWorkload(m *core.Member, word string) {
-	key, value, _ := strings.Cut(word, "=")
-	switch key {
-	case "missing":
-		m.Workload = core.Workload{}
-	case "sealed":
-		m.Workload.Start = core.StartSealed
-	case "bootstrap":
-		m.Workload.Start = core.StartBootstrap
-	case "unsettled":
-		m.Workload.Settled = false
-	case "settled":
-		m.Workload.Settled = true
-	case "hash":
-		m.Workload.MemberHash = value
-	case "storage":
-		m.Workload.StorageHash = value
-	case "fine":
-		m.Workload.Problem = core.Problem{}
-	default:
-		state, ok := objectStates[key]
-		if !ok {
-			panic("a workload is not " + word)
-		}
-		if !m.Workload.Exists() {
-			m.Workload = core.Workload{
-				UID: "workload-of-" + m.Name, MemberHash: w.Cluster.Spec.MemberHash, StorageHash: w.Cluster.Spec.StorageHash,
-				BootstrapMembers: w.founders(), Settled: true,
-			}
-		}
-		m.Workload.State = state
-	}
-}
-
-func (w *world) tellPod(m *core.Member, word string) {
-	key, value, _ := strings.Cut(word, "=")
-	switch key {
-	case "none":
-		m.Pod = core.Pod{}
-	case "hash":
-		m.Pod.MemberHash = value
-	case "deleting":
-		m.Pod.Deleting = true
-	case "fine":
-		m.Pod.Problem = core.Problem{}
-	case "down":
-		m.Pod.Running, m.Pod.Ready = false, false
-	case "starting", "running", "ready":
-		if !m.Pod.Exists || m.Pod.Deleting {
-			w.pods++
-			m.Pod = core.Pod{Exists: true, UID: fmt.Sprintf("pod-%d", w.pods), MemberHash: m.Workload.MemberHash}
-			w.answers[m.Name].version = w.Cluster.Spec.Version
-		}
-		m.Pod.Problem = core.Problem{}
-		m.Pod.Running, m.Pod.Ready = key != "starting", key == "ready"
-	default:
-		panic("a pod is not " + word)
-	}
-}
-
-func (w *world) tellVolume(m *core.Member, word string) {
-	key, value, _ := strings.Cut(word, "=")
-	if key == "gone" {
-		m.Volumes = nil
-		return
-	}
-	if len(m.Volumes) == 0 {
-		m.Volumes = []core.Volume{{
-			Name: "data-" + m.Name + "-0", UID: "claim-of-" + m.Name, OwnerUID: w.Cluster.UID, FoundedBy: w.Cluster.UID,
-			StorageHash: w.Cluster.Spec.StorageHash, Kept: true, KeptWanted: true,
-		}}
-	}
-	for i := range m.Volumes {
-		v := &m.Volumes[i]
-		switch key {
-		case "pending":
-			v.Bound = false
-		case "bound":
-			v.Bound, v.Problem = true, core.Problem{}
-		case "marked":
-			v.ClusterID = value
-			if value == "" {
-				v.ClusterID = "c1"
-			}
-		case "unmarked":
-			v.ClusterID = ""
-		case "owner":
-			v.OwnerUID = value
-		case "leaving":
-			v.Deleting = true
-		case "kept":
-			v.KeptWanted = value != "false"
-		case "goes-with-its-cluster":
-			v.Kept = false
+			w.entry(name).learner = word == "learner"
+		case "foreign":
+			w.list = append(w.list, &entry{name: name, url: "http://" + name + ":2380"})
+		case "removed":
+			w.list = slices.DeleteFunc(w.list, func(e *entry) bool { return e.name == name })
 		default:
-			panic("a volume is not " + word)
+			panic("a member is not listed as " + word)
 		}
 	}
-}
-
-func (w *world) tellAnswer(a *answer, word string) {
-	key, value, _ := strings.Cut(word, "=")
-	switch key {
-	case "usual":
-		*a = answer{version: a.version, joined: a.joined}
-	case "silent":
-		a.silent = true
-	case "cluster":
-		a.clusterID = value
-	case "follows":
-		a.follows = value
-	case "version":
-		a.version = value
-	case "stored":
-		a.stored = value
-	case "lag":
-		lag, err := strconv.ParseUint(value, 10, 64)
-		must(err)
-		a.lag = lag
-	case "alarm":
-		a.alarms = append(a.alarms, value)
-	case "error":
-		a.errors = append(a.errors, value)
-	case "learner":
-		a.learner = true
-	case "unlisted":
-		a.unlisted = true
-	case "joined":
-		a.joined = true
-	default:
-		panic("no answer is " + word)
-	}
-}
-
-func (w *world) member(name string) *core.Member {
-	if w.answers[name] == nil {
-		w.answers[name] = &answer{version: w.Cluster.Spec.Version}
-	}
-	for i := range w.Members {
-		if w.Members[i].Name == name {
-			return &w.Members[i]
-		}
-	}
-	w.Members = append(w.Members, core.Member{Name: name})
-	return &w.Members[len(w.Members)-1]
-}
-
-func (w *world) founders() []string {
-	if recorded := w.Cluster.Recorded.BootstrapMembers; len(recorded) > 0 {
-		return recorded
-	}
-	var names []string
-	for n := range w.Cluster.Spec.Size {
-		names = append(names, fmt.Sprintf("%s-%d", w.Cluster.Name, n))
-	}
-	return names
 }
 
 func parseProblem(text string) core.Problem {
@@ -364,16 +249,19 @@ func parseProblem(text string) core.Problem {
 	return core.Problem{Reason: core.Reason(reason), Message: message}
 }
 
-// expand reads "demo-0", "demo-0,demo-2" and "demo-0..2".
+// expand reads "demo-0", "demo-0,demo-2" and "demo-0..2,demo-4".
 func expand(names string) []string {
-	first, last, isRange := strings.Cut(names, "..")
-	if !isRange {
-		return strings.Split(names, ",")
-	}
-	cut := strings.LastIndex(first, "-") + 1
 	var all []string
-	for n := number(first[cut:]); n <= number(last); n++ {
-		all = append(all, first[:cut]+strconv.Itoa(n))
+	for part := range strings.SplitSeq(names, ",") {
+		first, last, isRange := strings.Cut(part, "..")
+		if !isRange {
+			all = append(all, part)
+			continue
+		}
+		cut := strings.LastIndex(first, "-") + 1
+		for n := number(first[cut:]); n <= number(last); n++ {
+			all = append(all, fmt.Sprintf("%s%d", first[:cut], n))
+		}
 	}
 	return all
 }

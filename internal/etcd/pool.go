@@ -155,28 +155,30 @@ func (p *Pool) status(ctx context.Context, endpoint Endpoint) core.Status {
 	status.Learner, status.Version, status.StorageVersion = answer.IsLearner, answer.Version, answer.StorageVersion
 	status.DBSize, status.DBSizeInUse = answer.DbSize, answer.DbSizeInUse
 	status.Revision, status.RaftApplied = answer.Header.Revision, answer.RaftAppliedIndex
-	status.Alarms, status.ClusterAlarms, status.Errors = splitErrors(answer.Errors, answer.Header.MemberId)
+	if downgrade := answer.DowngradeInfo; downgrade.GetEnabled() {
+		status.DowngradeTarget = downgrade.GetTargetVersion()
+	}
+	splitErrors(&status, answer.Errors, answer.Header.MemberId)
 	return status
 }
 
 // splitErrors tells a member's alarms from its other complaints. etcd puts the alarms of all members into the errors
 // of each one's status, as "memberID:123 alarm:NOSPACE"; asking for them by the Alarm call would write to the raft log.
-func splitErrors(errors []string, self uint64) (alarms, cluster, others []string) {
+func splitErrors(status *core.Status, errors []string, self uint64) {
 	for _, text := range errors {
 		var member uint64
 		var alarm string
 		if n, _ := fmt.Sscanf(text, "memberID:%d alarm:%s", &member, &alarm); n == 2 {
-			cluster = append(cluster, alarm)
+			status.ClusterAlarms, status.AlarmIDs = append(status.ClusterAlarms, alarm), append(status.AlarmIDs, ID(member))
 			if member == self {
-				alarms = append(alarms, alarm)
+				status.Alarms = append(status.Alarms, alarm)
 			}
 			continue
 		}
 		if !strings.Contains(text, "no leader") {
-			others = append(others, text)
+			status.Errors = append(status.Errors, text)
 		}
 	}
-	return alarms, cluster, others
 }
 
 // MemberList reads the member list linearizably: an answer proves that a quorum agrees on it.

@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -41,6 +43,9 @@ type Observer struct {
 	// Domain is the DNS domain of the Kubernetes cluster.
 	Domain string
 	Now    func() time.Time
+
+	// reach remembers the nodes that volumes can be reached from.
+	reach sync.Map
 }
 
 // Observed is an observation, with what acting on it needs.
@@ -58,46 +63,132 @@ type holdings struct {
 	claims    []corev1.PersistentVolumeClaim
 }
 
-// Observe reads one cluster.
+// Observe reads one cluster: what Kubernetes has, then what etcd says. In this order a StatefulSet without an entry in the
+// member list is one whose member was removed, since it was made after the entry.
 func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (Observed, error) {
 	recorded := Recorded(cluster)
-	size := int(*cluster.Spec.Size)
-	built := render.Cluster{EtcdCluster: cluster, Domain: o.Domain, Voters: size}
-	if n := len(recorded.BootstrapMembers); n > 0 {
-		built.Voters = n
-	}
+	built := render.Cluster{EtcdCluster: cluster, Domain: o.Domain}
 	held, err := o.holdings(ctx, built)
 	if err != nil {
 		return Observed{}, err
 	}
-	built.VolumeSize = smallestVolume(held.claims)
 	observed := Observed{Render: built}
 	observed.Now = o.Now().Truncate(time.Second)
 	observed.Cluster = core.Cluster{
 		Namespace: cluster.Namespace, Name: cluster.Name, UID: string(cluster.UID),
 		Generation: cluster.Generation, Deleting: !cluster.DeletionTimestamp.IsZero(), Recorded: recorded,
-		Spec: core.Spec{
-			Size: size, Version: cluster.Spec.Version, MemberHash: built.MemberHash(), StorageHash: built.StorageHash(),
-			InMemory: cluster.Spec.Storage.Medium == v1alpha1.StorageMediumMemory,
-			Paused:   cluster.Spec.Paused, Selector: labels.SelectorFromSet(built.Selector()).String(),
-			Endpoints: built.Endpoints(recorded.BootstrapMembers),
-		},
 	}
 	if observed.Cluster.Deleting {
 		return observed, nil
 	}
+	observed.Endpoints = endpoints(held.pods)
+	observed.Etcd = o.Etcd.Observe(ctx, observed.Endpoints)
+	for i := range observed.Etcd.List.Members {
+		l := &observed.Etcd.List.Members[i]
+		l.Name = built.MemberOf(l.PeerURL)
+	}
+	built = o.target(built, recorded, held, observed.Etcd)
+	observed.Render, observed.Cluster.Spec = built, spec(cluster, built, memberNames(recorded, observed.Etcd))
 	if observed.Objects, err = o.objects(ctx, built); err != nil {
 		return Observed{}, err
 	}
-	if observed.Members, err = o.members(ctx, built, held); err != nil {
+	if observed.Members, err = o.members(ctx, built, held, observed.Etcd); err != nil {
 		return Observed{}, err
 	}
 	if observed.StaleConfigs, err = o.staleConfigs(ctx, built, held); err != nil {
 		return Observed{}, err
 	}
-	observed.Endpoints = endpoints(held.pods)
-	observed.Etcd = o.Etcd.Observe(ctx, observed.Endpoints)
 	return observed, nil
+}
+
+// target is the cluster as it is to be next: with the version to run next on the way to that of the spec.
+func (o *Observer) target(built render.Cluster, recorded core.Report, held holdings, etcd core.Etcd) render.Cluster {
+	var runs []string
+	answered := map[string]bool{}
+	for _, s := range etcd.Statuses {
+		if s.Answered {
+			runs, answered[s.Member] = append(runs, s.Version), true
+		}
+	}
+	for _, m := range recorded.Members {
+		if !answered[m.Name] {
+			runs = append(runs, m.Version)
+		}
+	}
+	asleep := len(held.workloads) > 0 && !slices.ContainsFunc(held.workloads, func(w appsv1.StatefulSet) bool {
+		return w.Spec.Replicas == nil || *w.Spec.Replicas > 0
+	})
+	built.VolumeSize = smallestVolume(held.claims)
+	built.Voters = voters(int(*built.Spec.Size), recorded, etcd)
+	if next := core.Waypoint(built.Spec.Version, runs, asleep); next != built.Spec.Version {
+		built.EtcdCluster = built.DeepCopy()
+		built.Spec.Version = next
+	}
+	return built
+}
+
+// voters is the number of voters that the disruption budget is for.
+func voters(size int, recorded core.Report, etcd core.Etcd) int {
+	count := 0
+	for _, l := range etcd.List.Members {
+		if !l.Learner {
+			count++
+		}
+	}
+	if !etcd.List.Known {
+		for _, m := range recorded.Members {
+			if m.Role != core.RoleLearner {
+				count++
+			}
+		}
+	}
+	if count == 0 {
+		return size
+	}
+	return count
+}
+
+// memberNames are the members whose client URLs are published.
+func memberNames(recorded core.Report, etcd core.Etcd) []string {
+	var names []string
+	switch {
+	case etcd.List.Known:
+		for _, l := range etcd.List.Members {
+			if l.Name != "" && !l.Learner {
+				names = append(names, l.Name)
+			}
+		}
+	case len(recorded.Members) > 0:
+		for _, m := range recorded.Members {
+			if m.Role != core.RoleLearner {
+				names = append(names, m.Name)
+			}
+		}
+	default:
+		names = slices.Clone(recorded.BootstrapMembers)
+	}
+	slices.SortFunc(names, core.CompareNames)
+	return names
+}
+
+// spec is the part of the spec that decisions depend on.
+func spec(cluster *v1alpha1.EtcdCluster, built render.Cluster, members []string) core.Spec {
+	var replace []string
+	for _, name := range strings.Split(cluster.Annotations[render.AnnotationReplaceMembers], ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			replace = append(replace, name)
+		}
+	}
+	return core.Spec{
+		Size: int(*cluster.Spec.Size), Version: built.Spec.Version, FinalVersion: cluster.Spec.Version,
+		MemberHash: built.MemberHash(), RestartHash: built.RestartHash(), StorageHash: built.StorageHash(),
+		MaxLearners: built.MaxLearners(), SnapshotCount: built.SnapshotCount(), Replace: replace,
+		UnhealthyAfter: cluster.Spec.Healing.MemberUnhealthyAfter.Duration,
+		KeepRemoved:    cluster.Spec.Storage.Retention.WhenScaled == v1alpha1.RetentionRetain,
+		InMemory:       cluster.Spec.Storage.Medium == v1alpha1.StorageMediumMemory,
+		Paused:         cluster.Spec.Paused, Selector: labels.SelectorFromSet(built.Selector()).String(),
+		Endpoints: built.Endpoints(members),
+	}
 }
 
 func (o *Observer) holdings(ctx context.Context, c render.Cluster) (holdings, error) {
@@ -179,6 +270,21 @@ func (o *Observer) objects(ctx context.Context, c render.Cluster) ([]core.Object
 		}
 		objects = append(objects, object)
 	}
+	return o.surplus(ctx, c, objects)
+}
+
+// surplus adds the disruption budget of a cluster that has one voter only by now: it would make its node impossible to
+// drain.
+func (o *Observer) surplus(ctx context.Context, c render.Cluster, objects []core.Object) ([]core.Object, error) {
+	budget := &policyv1.PodDisruptionBudget{}
+	err := o.Cache.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Name}, budget)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return nil, fmt.Errorf("reading PodDisruptionBudget %s/%s: %w", c.Namespace, c.Name, err)
+	case c.Voters < 2 && metav1.IsControlledBy(budget, c.EtcdCluster) && budget.DeletionTimestamp == nil:
+		objects = append(objects, core.Object{Kind: "PodDisruptionBudget", Name: budget.Name, State: core.Surplus})
+	}
 	return objects, nil
 }
 
@@ -240,7 +346,7 @@ func configOf(pod corev1.PodSpec) string {
 }
 
 // members joins what belongs to each member: by the member's label, checked against the owner.
-func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings) ([]core.Member, error) {
+func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings, etcd core.Etcd) ([]core.Member, error) {
 	byName := map[string]*core.Member{}
 	member := func(name string) *core.Member {
 		if byName[name] == nil {
@@ -251,7 +357,7 @@ func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings)
 	for i := range held.claims {
 		claim := &held.claims[i]
 		m := member(claim.Labels[render.LabelMember])
-		m.Volumes = append(m.Volumes, o.volume(ctx, c, claim))
+		m.Volumes = append(m.Volumes, o.volume(ctx, c, claim, largestDatabase(etcd)))
 	}
 	for i := range held.workloads {
 		workload := &held.workloads[i]
@@ -263,11 +369,15 @@ func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings)
 	}
 	for i := range held.pods {
 		pod := &held.pods[i]
-		member(memberOf(pod)).Pod = ObservePod(pod)
+		m := member(memberOf(pod))
+		m.Pod = ObservePod(pod)
+		m.Pod.ResizeRefused = m.Pod.ResizeRefused || pod.Annotations[render.AnnotationResizeRefused] == c.MemberHash()
+		m.Node = o.node(ctx, pod, held.claims)
 	}
 	var members []core.Member
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		m := byName[name]
+		misfit(c, m)
 		o.explainMissingPod(ctx, c, m)
 		members = append(members, *m)
 	}
@@ -280,16 +390,14 @@ func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Wo
 		MemberHash:  live.Annotations[render.AnnotationMemberHash],
 		StorageHash: live.Annotations[render.AnnotationStorageHash],
 		Settled:     live.Status.ObservedGeneration >= live.Generation,
-		Start:       core.StartSealed,
+		Start:       render.StartOf(live),
+		Stopped:     live.Spec.Replicas != nil && *live.Spec.Replicas == 0,
 	}
-	if live.Annotations[render.AnnotationStart] == render.StartBootstrap {
-		w.Start = core.StartBootstrap
-	}
-	if founders := live.Annotations[render.AnnotationBootstrapMembers]; founders != "" {
-		w.BootstrapMembers = strings.Split(founders, ",")
+	if initial := live.Annotations[render.AnnotationInitialCluster]; initial != "" {
+		w.InitialCluster = strings.Split(initial, ",")
 	}
 	w.Retry, _ = strconv.ParseInt(live.Annotations[render.AnnotationRetry], 10, 64)
-	wanted := c.StatefulSet(core.ApplyMember{Member: live.Name, Start: w.Start, BootstrapMembers: w.BootstrapMembers, Retry: w.Retry})
+	wanted := c.StatefulSet(core.ApplyMember{Member: live.Name, Start: w.Start, InitialCluster: w.InitialCluster, Stopped: c.Spec.Size != nil && *c.Spec.Size == 0, Retry: w.Retry})
 	applied, err := render.Applied(wanted)
 	if err != nil {
 		return w, err
@@ -299,7 +407,7 @@ func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Wo
 	}
 	// Another hash means that the spec, or the operator, has changed since it was applied; that alone is no drift:
 	// it reaches the member when it is rolled.
-	scaled := live.Spec.Replicas != nil && *live.Spec.Replicas != 1
+	scaled := live.Spec.Replicas != nil && *live.Spec.Replicas != *wanted.Spec.Replicas
 	if w.State == core.Drifted && !scaled && live.Annotations[render.AnnotationAppliedHash] != applied.GetAnnotations()[render.AnnotationAppliedHash] {
 		w.State = core.Current
 	}

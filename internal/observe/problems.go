@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
@@ -27,15 +26,19 @@ const longestMessage = 400
 // ObservePod reads what there is to know about the pod of a member.
 func ObservePod(pod *corev1.Pod) core.Pod {
 	observed := core.Pod{
-		Exists:     true,
-		UID:        string(pod.UID),
-		Deleting:   pod.DeletionTimestamp != nil,
-		MemberHash: pod.Annotations[render.AnnotationMemberHash],
-		Problem:    podProblem(pod),
+		Exists:      true,
+		UID:         string(pod.UID),
+		Deleting:    pod.DeletionTimestamp != nil,
+		MemberHash:  pod.Annotations[render.AnnotationMemberHash],
+		RestartHash: pod.Annotations[render.AnnotationRestartHash],
+		Problem:     podProblem(pod),
 	}
 	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady {
+		switch condition.Type {
+		case corev1.PodReady:
 			observed.Ready = condition.Status == corev1.ConditionTrue
+		case corev1.PodResizePending:
+			observed.ResizeRefused = condition.Status == corev1.ConditionTrue && condition.Reason == corev1.PodReasonInfeasible
 		}
 	}
 	for i := range pod.Status.ContainerStatuses {
@@ -76,7 +79,11 @@ func containerProblem(pod string, status *corev1.ContainerStatus) core.Problem {
 		ended = status.LastTerminationState.Terminated
 	}
 	if status.State.Running == nil && ended != nil && (status.RestartCount > 0 || ended.ExitCode != 0) {
-		return core.Problem{Reason: core.ReasonCrashLooping, Message: fmt.Sprintf("pod %s: etcd ended with exit code %d (%s): %s", pod, ended.ExitCode, ended.Reason, shorten(lastLine(ended.Message)))}
+		reason := core.ReasonCrashLooping
+		if found := dataProblem(ended.Message); found != "" {
+			reason = found
+		}
+		return core.Problem{Reason: reason, Message: fmt.Sprintf("pod %s: etcd ended with exit code %d (%s): %s", pod, ended.ExitCode, ended.Reason, shorten(lastLine(ended.Message)))}
 	}
 	return core.Problem{}
 }
@@ -100,28 +107,6 @@ func shorten(text string) string {
 		return strings.ToValidUTF8(text[:longestMessage], "") + "…"
 	}
 	return text
-}
-
-func (o *Observer) volume(ctx context.Context, c render.Cluster, claim *corev1.PersistentVolumeClaim) core.Volume {
-	v := core.Volume{
-		Name:        claim.Name,
-		UID:         string(claim.UID),
-		Deleting:    claim.DeletionTimestamp != nil,
-		Bound:       claim.Status.Phase != corev1.ClaimPending && claim.Status.Phase != "" || claim.Spec.VolumeName != "",
-		OwnerUID:    claim.Annotations[render.AnnotationOwnerUID],
-		StorageHash: claim.Annotations[render.AnnotationStorageHash],
-		FoundedBy:   claim.Annotations[render.AnnotationFoundedBy],
-		ClusterID:   claim.Annotations[render.AnnotationClusterID],
-		KeptWanted:  c.Spec.Storage.Retention.WhenDeleted != v1alpha1.RetentionDelete,
-	}
-	if founders := claim.Annotations[render.AnnotationBootstrapMembers]; founders != "" {
-		v.Founders = strings.Split(founders, ",")
-	}
-	v.Kept = !slices.ContainsFunc(claim.OwnerReferences, isCluster)
-	if !v.Bound && !v.Deleting {
-		v.Problem = o.claimProblem(ctx, claim)
-	}
-	return v
 }
 
 // claimProblem says why a claim gets no volume.

@@ -23,6 +23,7 @@ func Recorded(cluster *v1alpha1.EtcdCluster) core.Report {
 		Phase:              string(status.Phase),
 		ClusterID:          status.ClusterID,
 		BootstrapMembers:   status.BootstrapMembers,
+		NextOrdinal:        int(status.NextOrdinal),
 		Version:            status.Version,
 		Leader:             status.Leader,
 		MemberCount:        int(status.MemberCount),
@@ -59,6 +60,7 @@ func Status(report core.Report) v1alpha1.EtcdClusterStatus {
 		Phase:              v1alpha1.Phase(report.Phase),
 		ClusterID:          report.ClusterID,
 		BootstrapMembers:   report.BootstrapMembers,
+		NextOrdinal:        int32(report.NextOrdinal), //nolint:gosec // One per member that ever was.
 		Version:            report.Version,
 		Leader:             report.Leader,
 		MemberCount:        int32(report.MemberCount),  //nolint:gosec // At most 32 members.

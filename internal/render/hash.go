@@ -17,7 +17,12 @@ const defaultGracePeriod = 30
 // MemberHash stands for everything that the user asked of a running member; members with another hash are rolled.
 // What the operator itself puts into a pod is not part of it, and neither are fields that have their default: a newer
 // operator, or a new field with a default, rolls nothing.
-func (c Cluster) MemberHash() string {
+func (c Cluster) MemberHash() string { return c.podHash(true) }
+
+// RestartHash is the same without CPU and memory, which Kubernetes changes on running pods.
+func (c Cluster) RestartHash() string { return c.podHash(false) }
+
+func (c Cluster) podHash(withResources bool) string {
 	pod := *c.Spec.PodTemplate.Spec.DeepCopy()
 	if pod.ImagePullPolicy == corev1.PullIfNotPresent {
 		pod.ImagePullPolicy = ""
@@ -25,18 +30,27 @@ func (c Cluster) MemberHash() string {
 	if grace := pod.TerminationGracePeriodSeconds; grace != nil && *grace == defaultGracePeriod {
 		pod.TerminationGracePeriodSeconds = nil
 	}
+	if !withResources {
+		pod.Resources = nil
+	}
+	quota := ""
+	if c.Spec.Storage.AutoGrow != nil {
+		// The database may use what its volume has grown by only after a restart.
+		quota = c.quota()
+	}
 	return hash(struct {
 		Image    string                          `json:"image"`
 		Config   map[string]v1alpha1.ConfigValue `json:"config,omitempty"`
 		Metadata v1alpha1.PodMetadata            `json:"metadata"`
 		Pod      v1alpha1.PodSpec                `json:"pod"`
-	}{c.Image(), c.Spec.Config, c.Spec.PodTemplate.Metadata, pod})
+		Quota    string                          `json:"quota,omitempty"`
+	}{c.Image(), c.Spec.Config, c.Spec.PodTemplate.Metadata, pod, quota})
 }
 
 // StorageHash stands for everything that the user asked of a member's volumes.
 func (c Cluster) StorageHash() string {
 	storage := c.Spec.Storage
-	storage.Retention = v1alpha1.RetentionSpec{}
+	storage.Retention, storage.AutoGrow = v1alpha1.RetentionSpec{}, nil
 	return hash(storage)
 }
 

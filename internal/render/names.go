@@ -24,6 +24,17 @@ const (
 	AnnotationAppliedHash = "etcd.etcd.io/applied-hash"
 	// AnnotationStart is how the member would start on an empty volume: bootstrap or sealed.
 	AnnotationStart = "etcd.etcd.io/start"
+	// AnnotationRestartHash stands for what the user asked of a member, without what can be changed on a running pod.
+	AnnotationRestartHash = "etcd.etcd.io/restart-hash"
+	// AnnotationResizeRefused is, on a pod, the member hash whose CPU and memory it could not be given in place.
+	AnnotationResizeRefused = "etcd.etcd.io/resize-refused"
+	// AnnotationInitialCluster are the members that a member founds the cluster with, or that it joins.
+	AnnotationInitialCluster = "etcd.etcd.io/initial-cluster"
+	// AnnotationRemoved is, on a claim, whether its member was removed from the cluster: what it holds must never run again.
+	AnnotationRemoved = "etcd.etcd.io/removed"
+	// AnnotationReplaceMembers is, on an EtcdCluster, set by people: the members, separated by commas, that are to be
+	// replaced by new ones whatever their state.
+	AnnotationReplaceMembers = "etcd.etcd.io/replace-members"
 	// AnnotationBootstrapMembers are the members that the cluster was founded with.
 	AnnotationBootstrapMembers = "etcd.etcd.io/bootstrap-members"
 	// AnnotationRetry changes when a refused pod is to be tried again.
@@ -35,6 +46,9 @@ const (
 	// AnnotationClusterID is, on a claim, etcd's ID of the cluster whose data it holds.
 	AnnotationClusterID = "etcd.etcd.io/cluster-id"
 )
+
+// Removed is the value of AnnotationRemoved.
+const Removed = "true"
 
 // FieldManager is the field manager of everything that the operator applies.
 const FieldManager = "etcd-operator"
@@ -86,6 +100,18 @@ func (c Cluster) Host(member string) string {
 // PeerURL is where other members reach a member.
 func (c Cluster) PeerURL(member string) string {
 	return fmt.Sprintf("http://%s:%d", c.Host(member), PeerPort)
+}
+
+// MemberOf is the member that has a peer URL; empty if that is none of ours. The DNS domain does not count: it may have
+// been written differently when the member was added.
+func (c Cluster) MemberOf(peerURL string) string {
+	_, host, _ := strings.Cut(peerURL, "://")
+	pod, rest, _ := strings.Cut(host, ".")
+	member := strings.TrimSuffix(pod, "-0")
+	if _, ours := c.Ordinal(member); !ours || pod != PodName(member) || !strings.HasPrefix(rest, c.PeerService()+"."+c.Namespace+".svc") {
+		return ""
+	}
+	return member
 }
 
 // ClientURL is where clients reach a member.

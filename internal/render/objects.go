@@ -3,6 +3,8 @@ package render
 import (
 	"fmt"
 	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -58,10 +60,14 @@ func (c Cluster) settings() map[string]string {
 		flags["experimental-compact-hash-check-enabled"] = "true"
 	} else {
 		flags["feature-gates"] = gates
+		flags["max-learners"] = fmt.Sprint(learnersAtOnce)
 	}
 	for name, value := range c.Spec.Config {
+		if !c.knows(name) {
+			continue
+		}
 		if name == "feature-gates" && c.minor() != "3.5" {
-			value = v1alpha1.ConfigValue(gates + "," + string(value))
+			value = v1alpha1.ConfigValue(strings.TrimSuffix(gates+","+c.knownGates(string(value)), ","))
 		}
 		flags[name] = string(value)
 	}
@@ -70,6 +76,61 @@ func (c Cluster) settings() map[string]string {
 		settings["ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
 	}
 	return settings
+}
+
+// learnersAtOnce lets two members join at the same time: etcd refuses to add a member until its voters have been connected
+// for five seconds, and growing from one to three would wait for that between the two.
+const learnersAtOnce = 2
+
+// MaxLearners is how many members may join at the same time. etcd 3.5 knows no setting for it.
+func (c Cluster) MaxLearners() int {
+	if c.minor() == "3.5" {
+		return 1
+	}
+	if n, err := strconv.Atoi(string(c.Spec.Config["max-learners"])); err == nil && n > 0 {
+		return min(n, learnersAtOnce)
+	}
+	return learnersAtOnce
+}
+
+// defaultSnapshotCounts are etcd's, by minor.
+var defaultSnapshotCounts = map[string]int{"3.5": 100_000, "3.6": 10_000, "3.7": 10_000}
+
+// SnapshotCount is the number of log entries after which a member writes a snapshot.
+func (c Cluster) SnapshotCount() int {
+	if n, err := strconv.Atoi(string(c.Spec.Config["snapshot-count"])); err == nil {
+		return n
+	}
+	return defaultSnapshotCounts[c.minor()]
+}
+
+// knows is whether the version to run next knows a setting. The API refuses those that the version of the spec does not
+// know; on the way to it there may be versions that do not know them yet, or not any more.
+func (c Cluster) knows(flag string) bool {
+	switch c.minor() {
+	case "3.5":
+		return !slices.Contains(newIn36, flag)
+	case "3.7":
+		return !strings.HasPrefix(flag, "experimental-")
+	}
+	return true
+}
+
+// knownGates leaves out the feature gates that the version to run next does not know yet.
+func (c Cluster) knownGates(gates string) string {
+	return strings.Join(slices.DeleteFunc(strings.Split(gates, ","), func(gate string) bool {
+		newIn37 := strings.HasPrefix(gate, "FastLeaseKeepAlive=") || strings.HasPrefix(gate, "PriorityRequest=")
+		return newIn37 && c.minor() == "3.6"
+	}), ",")
+}
+
+// newIn36 are the settings that etcd 3.5 does not know.
+var newIn36 = []string{
+	"bootstrap-defrag-threshold-megabytes", "compact-hash-check-time", "compaction-batch-limit", "compaction-sleep-interval",
+	"corrupt-check-time", "distributed-tracing-address", "distributed-tracing-instance-id", "distributed-tracing-sampling-rate",
+	"distributed-tracing-service-name", "downgrade-check-time", "enable-distributed-tracing",
+	"experimental-warning-unary-request-duration", "feature-gates", "max-learners", "memory-mlock", "snapshot-catchup-entries",
+	"warning-apply-duration", "warning-unary-request-duration", "watch-progress-notify-interval",
 }
 
 // quota leaves a fifth of the smallest volume to the log and to snapshots, and is at most 8 GiB, etcd's suggested maximum

@@ -25,7 +25,7 @@ func (c Cluster) podTemplate(member core.ApplyMember) corev1.PodTemplateSpec {
 		labels[name] = string(value)
 	}
 	maps.Copy(labels, c.MemberLabels(member.Member))
-	annotations := map[string]string{AnnotationMemberHash: c.MemberHash()}
+	annotations := map[string]string{AnnotationMemberHash: c.MemberHash(), AnnotationRestartHash: c.RestartHash()}
 	for name, value := range c.Spec.PodTemplate.Metadata.Annotations {
 		annotations[name] = string(value)
 	}
@@ -91,15 +91,20 @@ func (c Cluster) container(member core.ApplyMember) corev1.Container {
 			ReadOnlyRootFilesystem:   ptr.To(true),
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
-		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
-		}},
-	}
-	if want.Resources != nil {
-		container.Resources = *want.Resources
+		Resources: c.Resources(),
 	}
 	setProbes(&container)
 	return container
+}
+
+// Resources are the CPU and memory of a member.
+func (c Cluster) Resources() corev1.ResourceRequirements {
+	if want := c.Spec.PodTemplate.Spec.Resources; want != nil {
+		return *want
+	}
+	return corev1.ResourceRequirements{Requests: corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
+	}}
 }
 
 // setProbes uses etcd's own health endpoints on the metrics port (https://etcd.io/docs/v3.6/op-guide/monitoring/):

@@ -19,6 +19,7 @@ import (
 const (
 	StartBootstrap = "bootstrap"
 	StartSealed    = "sealed"
+	StartJoin      = "join"
 )
 
 // Volumes of a member and where they are mounted.
@@ -35,10 +36,16 @@ func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
 	labels := c.MemberLabels(member.Member)
 	meta := c.meta(member.Member, labels)
 	meta.Annotations = map[string]string{
-		AnnotationMemberHash:       c.MemberHash(),
-		AnnotationStorageHash:      c.StorageHash(),
-		AnnotationStart:            startName(member.Start),
-		AnnotationBootstrapMembers: strings.Join(member.BootstrapMembers, ","),
+		AnnotationMemberHash:  c.MemberHash(),
+		AnnotationStorageHash: c.StorageHash(),
+		AnnotationStart:       startNames[member.Start],
+	}
+	if len(member.InitialCluster) > 0 {
+		meta.Annotations[AnnotationInitialCluster] = strings.Join(member.InitialCluster, ",")
+	}
+	replicas := int32(1)
+	if member.Stopped {
+		replicas = 0
 	}
 	if member.Retry != 0 {
 		meta.Annotations[AnnotationRetry] = strconv.FormatInt(member.Retry, 10)
@@ -47,7 +54,7 @@ func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "StatefulSet"},
 		ObjectMeta: meta,
 		Spec: appsv1.StatefulSetSpec{
-			Replicas:             ptr.To(int32(1)),
+			Replicas:             &replicas,
 			ServiceName:          c.PeerService(),
 			Selector:             &metav1.LabelSelector{MatchLabels: map[string]string{LabelCluster: c.Name, LabelMember: member.Member}},
 			UpdateStrategy:       appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},
@@ -59,23 +66,31 @@ func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
 	}
 }
 
-func startName(start core.Start) string {
-	if start == core.StartBootstrap {
-		return StartBootstrap
+var startNames = map[core.Start]string{core.StartBootstrap: StartBootstrap, core.StartSealed: StartSealed, core.StartJoin: StartJoin}
+
+// StartOf reads how a StatefulSet starts its member. What is not understood counts as sealed: that can found nothing.
+func StartOf(live *appsv1.StatefulSet) core.Start {
+	for start, name := range startNames {
+		if live.Annotations[AnnotationStart] == name {
+			return start
+		}
 	}
-	return StartSealed
+	return core.StartSealed
 }
 
 // args are the settings that differ from member to member, and those that belong to the operator alone.
 func (c Cluster) args(member core.ApplyMember) []string {
 	name := member.Member
-	founders, state := []string{name}, "existing"
+	members, state := []string{name}, "existing"
+	if member.Start != core.StartSealed {
+		members = member.InitialCluster
+	}
 	if member.Start == core.StartBootstrap {
-		founders, state = member.BootstrapMembers, "new"
+		state = "new"
 	}
 	var initial []string
-	for _, founder := range founders {
-		initial = append(initial, founder+"="+c.PeerURL(founder))
+	for _, other := range members {
+		initial = append(initial, other+"="+c.PeerURL(other))
 	}
 	args := []string{
 		"--name=" + name,
@@ -124,7 +139,7 @@ func (c Cluster) claim(volume string, member core.ApplyMember, size *resource.Qu
 			Annotations: map[string]string{
 				AnnotationOwnerUID:         string(c.UID),
 				AnnotationFoundedBy:        string(c.UID),
-				AnnotationBootstrapMembers: strings.Join(member.BootstrapMembers, ","),
+				AnnotationBootstrapMembers: strings.Join(c.founders(member), ","),
 				AnnotationStorageHash:      c.StorageHash(),
 			},
 		},
@@ -134,6 +149,15 @@ func (c Cluster) claim(volume string, member core.ApplyMember, size *resource.Qu
 			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: *size}},
 		},
 	}
+}
+
+// founders are the members that the cluster was founded with. They are recorded in the status before the first of them is
+// made.
+func (c Cluster) founders(member core.ApplyMember) []string {
+	if recorded := c.Status.BootstrapMembers; len(recorded) > 0 {
+		return recorded
+	}
+	return member.InitialCluster
 }
 
 // ClaimOwner is the owner reference that makes a claim go with the EtcdCluster. It is not a controller reference: the

@@ -166,7 +166,7 @@ func handWritten(k *live.Kubernetes, name string) (*appsv1.StatefulSet, []client
 	size := resource.MustParse("1Gi")
 	cluster.Spec.Storage.Size = &size
 	built := render.Cluster{EtcdCluster: cluster, Domain: "cluster.local", Voters: 3}
-	set := built.StatefulSet(core.ApplyMember{Member: name, Start: core.StartBootstrap, BootstrapMembers: []string{name}})
+	set := built.StatefulSet(core.ApplyMember{Member: name, Start: core.StartBootstrap, InitialCluster: []string{name}})
 
 	replicas := int32(3)
 	set.Spec.Replicas, set.OwnerReferences = &replicas, nil

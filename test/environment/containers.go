@@ -19,6 +19,10 @@ type containerRun struct {
 	worker *podWorker
 	spec   *corev1.Container
 
+	// log is the file of the last start's output, which begins at logStart.
+	log      string
+	logStart int64
+
 	// The worker's mutex protects these.
 	status  corev1.ContainerStatus
 	process Running
@@ -228,7 +232,7 @@ func (c *containerRun) supervise(process Running) int {
 	}
 	probes()
 	code, _ := process.Exit()
-	reason, message := "Completed", ""
+	reason, message := "Completed", c.terminationMessage(code)
 	if code != 0 {
 		reason = "Error"
 	}
@@ -292,6 +296,10 @@ func (c *containerRun) configure(pod *corev1.Pod) (container Container, err erro
 		os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return container, err
+	}
+	c.log = log.Name()
+	if information, err := log.Stat(); err == nil {
+		c.logStart = information.Size()
 	}
 	security := c.spec.SecurityContext
 	return Container{

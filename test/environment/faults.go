@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -162,13 +163,12 @@ func (a *nodeAgent) reportNode(ctx context.Context, name string, ready corev1.Co
 		if err != nil {
 			return fmt.Errorf("report the node %s: %w", name, err)
 		}
-		node.Spec.Taints = nil
+		node.Spec.Taints = slices.DeleteFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeUnreachable })
 		if ready != corev1.ConditionTrue {
 			now := metav1.NewTime(time.Now())
-			node.Spec.Taints = []corev1.Taint{
-				{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoSchedule, TimeAdded: &now},
-				{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute, TimeAdded: &now},
-			}
+			node.Spec.Taints = append(node.Spec.Taints,
+				corev1.Taint{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoSchedule, TimeAdded: &now},
+				corev1.Taint{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoExecute, TimeAdded: &now})
 		}
 		if node, err = nodes.Update(ctx, node, metav1.UpdateOptions{}); err == nil {
 			node.Status = nodeStatus(name, ready)

@@ -133,7 +133,7 @@ func (a *nodeAgent) start(ctx context.Context) error {
 		return err
 	}
 	for number := 1; number <= a.nodes; number++ {
-		if err := a.createNode(ctx, number); err != nil {
+		if err := a.createNode(ctx, fmt.Sprintf("node-%d", number), number, nil); err != nil {
 			return err
 		}
 	}
@@ -297,28 +297,6 @@ func (a *nodeAgent) queueClaims() {
 	for _, claim := range claims {
 		a.claimChanged(claim)
 	}
-}
-
-// createNode makes the Node object of the given number, ready and without taints.
-func (a *nodeAgent) createNode(ctx context.Context, number int) error {
-	name := fmt.Sprintf("node-%d", number)
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
-		corev1.LabelHostname: name, corev1.LabelOSStable: "linux", corev1.LabelArchStable: "amd64",
-		corev1.LabelTopologyZone: fmt.Sprintf("zone-%d", (number-1)%3+1), corev1.LabelTopologyRegion: "region-1",
-	}}}
-	created, err := a.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("create the node %s: %w", name, err)
-	}
-	created.Spec.Taints = nil // admission marks a new node as not ready
-	if created, err = a.client.CoreV1().Nodes().Update(ctx, created, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("remove the taints of the node %s: %w", name, err)
-	}
-	created.Status = nodeStatus(name, corev1.ConditionTrue)
-	if _, err = a.client.CoreV1().Nodes().UpdateStatus(ctx, created, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("report the node %s as ready: %w", name, err)
-	}
-	return nil
 }
 
 // emptyNamespace force-deletes what a namespace's end would wait for, and waits until it is gone.

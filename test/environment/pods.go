@@ -197,8 +197,13 @@ func (w *podWorker) attend(ended <-chan struct{}) {
 	var deadline <-chan time.Time
 	var allowed time.Duration
 	stopping := false
+	generation := w.pod.Generation
 	for {
 		pod := w.current()
+		if pod != nil && pod.Generation != generation {
+			generation = pod.Generation
+			notify(w.dirty) // e.g. after a resize
+		}
 		switch {
 		case pod == nil:
 			w.cancel()
@@ -300,6 +305,7 @@ func (w *podWorker) writeStatus() {
 	w.mutex.Lock()
 	initStatuses, statuses := snapshot(w.initContainers), snapshot(w.containers)
 	w.mutex.Unlock()
+	reportResources(pod, statuses)
 	after.Status = podStatus(before, w.network.address.String(), initStatuses, statuses)
 	written, err := patchPodStatus(w.context, w.agent.client, before, after)
 	switch {

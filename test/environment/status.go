@@ -95,6 +95,18 @@ func podStatus(pod *corev1.Pod, podIP string, initContainers, containers []corev
 	return status
 }
 
+// reportResources reports of each container the resources that its spec asks for by now: a resize in place takes no time here.
+func reportResources(pod *corev1.Pod, statuses []corev1.ContainerStatus) {
+	for index := range statuses {
+		for _, container := range pod.Spec.Containers {
+			if container.Name == statuses[index].Name {
+				statuses[index].Resources = container.Resources.DeepCopy()
+				statuses[index].AllocatedResources = container.Resources.Requests.DeepCopy()
+			}
+		}
+	}
+}
+
 // condition is a condition whose reason and message are there only if it is false.
 func condition(kind corev1.PodConditionType, holds bool, reason, message string) corev1.PodCondition {
 	if holds {

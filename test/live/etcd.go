@@ -26,8 +26,13 @@ const socksOfLocalCluster = "127.0.0.1:16080"
 func (k *Kubernetes) Etcd(ctx context.Context, service string) (*clientv3.Client, error) {
 	// A Service that leads nowhere yet is tried again at once, not after gRPC's second.
 	impatient := grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.2, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: time.Second}
-	config := clientv3.Config{DialTimeout: 5 * time.Second, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{grpc.WithConnectParams(impatient)}}
-	if os.Getenv("PROVIDER") == "kind" {
+	return k.etcd(ctx, service, clientv3.Config{DialTimeout: 5 * time.Second, DialOptions: []grpc.DialOption{grpc.WithConnectParams(impatient)}})
+}
+
+// etcd makes a client, of the Service if the configuration names no endpoints.
+func (k *Kubernetes) etcd(ctx context.Context, service string, config clientv3.Config) (*clientv3.Client, error) {
+	config.Logger = zap.NewNop()
+	if OnKind() {
 		address, err := k.forward(service)
 		if err != nil {
 			return nil, err
@@ -39,16 +44,21 @@ func (k *Kubernetes) Etcd(ctx context.Context, service string) (*clientv3.Client
 	if err != nil {
 		return nil, err
 	}
-	var found corev1.Service
-	if err := k.Get(ctx, key(k.Namespace, service), &found); err != nil {
-		return nil, err
+	if len(config.Endpoints) == 0 {
+		var found corev1.Service
+		if err := k.Get(ctx, key(k.Namespace, service), &found); err != nil {
+			return nil, err
+		}
+		config.Endpoints = []string{fmt.Sprintf("http://%s", net.JoinHostPort(found.Spec.ClusterIP, "2379"))}
 	}
-	config.Endpoints = []string{fmt.Sprintf("http://%s", net.JoinHostPort(found.Spec.ClusterIP, "2379"))}
 	config.DialOptions = append(config.DialOptions, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 		return dialer.(proxy.ContextDialer).DialContext(ctx, "tcp", address)
 	}))
 	return clientv3.New(config)
 }
+
+// OnKind is whether the cluster is kind, not the local cluster.
+func OnKind() bool { return os.Getenv("PROVIDER") == "kind" }
 
 // forward forwards a local port to a ready pod behind the Service until the test ends.
 func (k *Kubernetes) forward(service string) (string, error) {

@@ -2,25 +2,137 @@ package sim
 
 import "github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 
-// act carries one action out under the preconditions of internal/act. It says whether they held. The cluster is the
-// EtcdCluster as the operator saw it.
+// Late is a decision that disrupts, with what internal/act checks when it carries it out. It can come late.
+type Late struct {
+	Kind LateKind
+	// Member is the one that it is about; To takes the leadership over; Via is asked.
+	Member, To, Via uint8
+	Needs           uint8
+	OnlyIfDown      bool
+	// NoneReady: it holds only while no member is ready.
+	NoneReady bool
+	// Same is whether the object that was decided about exists still.
+	Same bool
+	// Expect is the member list that was decided on.
+	Expect Set
+}
+
+// LateKind is what a decision is about.
+type LateKind uint8
+
+// The kinds of decisions that disrupt.
+const (
+	NotLate LateKind = iota
+	Restart
+	Handover
+	Add
+	Promote
+	Remove
+	DeleteSet
+	DeleteClaim
+	Disarm
+)
+
+// about is the kind of object that a decision is about.
+func (k LateKind) about() Same {
+	switch k {
+	case Restart:
+		return SamePod
+	case DeleteSet:
+		return SameWorkload
+	case DeleteClaim:
+		return SameClaim
+	case NotLate, Handover, Add, Promote, Remove, Disarm:
+	}
+	return 0
+}
+
+// order puts what disrupts in the terms of the model. RecreateMember has terms of its own.
+func order(action core.Action) Late {
+	at := func(name string) uint8 { return uint8(memberOf(name)) } //nolint:gosec // There are ten members at most.
+	switch a := action.(type) {
+	case core.RestartMember:
+		m := at(a.Member)
+		return Late{
+			Kind: Restart, Member: m, Needs: uint8(a.Needs), OnlyIfDown: a.OnlyIfDown, //nolint:gosec // Ten at most.
+			NoneReady: a.OnlyIfNoneReady, Same: a.PodUID == uid("pod", int(m), true),
+		}
+	case core.MoveLeader:
+		return Late{Kind: Handover, Member: at(a.From), To: at(a.To)}
+	case core.AddMember:
+		return Late{Kind: Add, Member: at(a.Member), Via: at(a.Via), Expect: byIDs(a.Expect)}
+	case core.PromoteMember:
+		return Late{Kind: Promote, Member: at(a.Member), Via: at(a.Via)}
+	case core.RemoveMember:
+		return Late{Kind: Remove, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)} //nolint:gosec // Ten at most.
+	case core.DeleteMember:
+		m := at(a.Member)
+		return Late{Kind: DeleteSet, Member: m, Via: at(a.Via), Same: a.WorkloadUID == uid("set", int(m), true)}
+	case core.DeleteVolumes:
+		m := at(a.Member)
+		return Late{Kind: DeleteClaim, Member: m, Via: at(a.Via), Same: a.Volumes[0].UID == uid("claim", int(m), true)}
+	case core.DisarmAlarm:
+		return Late{Kind: Disarm, Member: ordinalOf(a.ID), Via: at(a.Via)}
+	}
+	panic("the model does not know the action " + action.Step())
+}
+
+// carryOut carries out what disrupts, under the preconditions of internal/act. It says whether they held.
+func (w *World) carryOut(s *State, a Late, p *Pass) bool {
+	m := int(a.Member)
+	asks := s.serves(int(a.Via)) && !s.Nodes[a.Via].Unreachable && s.Leader != 0
+	if a.Kind > Handover && !asks {
+		return false
+	}
+	blind := w.Operator.Blind
+	switch a.Kind {
+	case Restart:
+		return w.restart(s, a, p)
+	case Handover:
+		return w.handOver(s, a, p)
+	case Add:
+		return (blind || a.Expect == s.list()) && w.add(s, m, p)
+	case Promote:
+		w.checkPromote(s, m, p)
+		return w.promoteMember(s, m)
+	case Remove:
+		answering := s.count(func(other int) bool { return other != m && !s.Nodes[other].Unreachable })
+		return (blind || a.Expect == s.list() && answering >= int(a.Needs)) && w.remove(s, m, p)
+	case DeleteSet:
+		return (blind || a.Same && !s.list().has(m)) && s.Live.Members[m].Workload.Exists && w.deleteSet(s, m, p)
+	case DeleteClaim:
+		return (blind || a.Same && !s.list().has(m)) && s.Live.Members[m].Claim.Exists && w.deleteClaim(s, m, p)
+	case Disarm:
+		s.Alarms &^= 1 << m
+		return true
+	case NotLate:
+	}
+	return false
+}
+
+// act carries out what disrupts nothing. The cluster is the EtcdCluster as the operator saw it.
 func (w *World) act(s *State, seen Cluster, action core.Action, p *Pass) bool {
 	switch a := action.(type) {
 	case core.ApplyMember:
 		return w.apply(s, seen, a)
 	case core.MarkVolumes:
 		return w.mark(s, seen, a)
-	case core.RestartMember:
-		return w.restart(s, Late{
-			Kind: LateRestart, Member: uint8(memberOf(a.Member)), Needs: uint8(a.Needs), OnlyIfDown: a.OnlyIfDown,
-			NoneReady: a.OnlyIfNoneReady, Same: a.PodUID == uid("pod", memberOf(a.Member), true),
-		}, p)
-	case core.MoveLeader:
-		return w.handOver(s, Late{Kind: LateHandover, Member: uint8(memberOf(a.From)), To: uint8(memberOf(a.To))}, p)
+	case core.RetireVolumes:
+		m, via := memberOf(a.Member), memberOf(a.Via)
+		claim := &s.Live.Members[m].Claim
+		asks := s.serves(via) && !s.Nodes[via].Unreachable && s.Leader != 0
+		if !claim.Exists || a.Volumes[0].UID != uid("claim", m, true) && !w.Operator.Blind || !asks || s.list().has(m) && !w.Operator.Blind {
+			return false
+		}
+		if s.list().has(m) {
+			p.broke(RemovedFirst, "the claim of %s is marked as removed while it is listed", memberName(m))
+		}
+		claim.Removed = true
+		return true
 	case core.RecreateMember:
 		return w.recreate(s, a, false, p)
 	}
-	panic("the model does not know the action " + action.Step())
+	return w.carryOut(s, order(action), p)
 }
 
 // apply makes or changes a StatefulSet. What it says comes from the spec that the operator saw, except for the claim
@@ -28,23 +140,21 @@ func (w *World) act(s *State, seen Cluster, action core.Action, p *Pass) bool {
 func (w *World) apply(s *State, seen Cluster, a core.ApplyMember) bool {
 	m := memberOf(a.Member)
 	workload := &s.Live.Members[m].Workload
-	founders := mask(a.BootstrapMembers)
-	want := Template{
-		Hash: seen.Hash, Sealed: a.Start == core.StartSealed, Partial: founders != w.all(), Token: seen.Incarnation,
-	}
-	if want.Sealed {
+	want := Template{Hash: seen.Hash, Start: a.Start, Initial: mask(a.InitialCluster), Token: seen.Incarnation, Stopped: a.Stopped}
+	s.Next = max(s.Next, uint8(m+1)) //nolint:gosec // There are ten members at most.
+	if want.Start == core.StartSealed {
 		// Sealed members have themselves only in their initial cluster, whoever founded it.
-		want.Partial = false
+		want.Initial = 0
 	}
 	switch {
 	case !workload.Exists:
-		*workload = Workload{Exists: true, Want: want, Known: want, Storage: seen.Storage, Founders: founders}
+		*workload = Workload{Exists: true, Want: want, Known: want, Storage: seen.Storage}
 		s.seal(m)
 		return true
 	case workload.Want.Token != seen.Incarnation:
 		// It is another object's.
 		return false
-	case workload.Want.Sealed && !want.Sealed:
+	case workload.Want.Start == core.StartSealed && want.Start != core.StartSealed:
 		return false
 	}
 	if workload.Want != want {
@@ -53,7 +163,6 @@ func (w *World) apply(s *State, seen Cluster, a core.ApplyMember) bool {
 	if !workload.Settled || a.Retry != 0 {
 		workload.Refused = false
 	}
-	workload.Founders = founders
 	return true
 }
 
@@ -64,7 +173,7 @@ func (s *State) seal(m int) {
 	if !cluster.Exists || cluster.Incarnation != member.Workload.Known.Token {
 		return
 	}
-	if member.Workload.Known.Sealed && member.Claim.Data != 0 {
+	if member.Workload.Known.Start == core.StartSealed && member.Claim.Data != 0 {
 		s.Nodes[m].Ran = member.Claim.Data
 	}
 }
@@ -80,11 +189,7 @@ func (w *World) mark(s *State, seen Cluster, a core.MarkVolumes) bool {
 			return false
 		}
 		claim.Owner = seen.Incarnation
-		for id := uint8(1); id <= w.Incarnations; id++ {
-			if volume.ClusterID == clusterID(id) {
-				claim.Marked = id
-			}
-		}
+		claim.Marked = max(claim.Marked, idOf(volume.ClusterID))
 	}
 	return true
 }
@@ -94,9 +199,9 @@ func (w *World) restart(s *State, a Late, p *Pass) bool {
 	m := int(a.Member)
 	pod := &s.Live.Members[m].Pod
 	others, ready := uint8(0), false
-	for other := range w.Size {
+	for other := range s.members() {
 		ready = ready || s.Leader != 0 && s.serves(other)
-		if other != m && s.runs(other) && !s.Live.Members[other].Pod.Deleting {
+		if other != m && s.Live.Members[other].Pod.Phase == Running && !s.Live.Members[other].Pod.Deleting {
 			others++
 		}
 	}
@@ -116,14 +221,15 @@ func (w *World) restart(s *State, a Late, p *Pass) bool {
 	return true
 }
 
-// handOver is carried out by the leader itself, and only towards a member that runs.
+// handOver is carried out by the leader itself, and only towards a voter that runs.
 func (w *World) handOver(s *State, a Late, p *Pass) bool {
-	if s.Leader != a.Member+1 || !s.serves(int(a.To)) {
+	if s.Leader != a.Member+1 || !s.serves(int(a.To)) || !s.Voters.has(int(a.To)) {
 		return false
 	}
 	w.checkHandover(s, int(a.To), p)
 	s.Leader = a.To + 1
-	s.Nodes[a.To].Behind = false
+	// The old leader sends it the rest of the log first.
+	s.Live.Members[a.To].Claim.Old = false
 	return true
 }
 
@@ -132,6 +238,9 @@ func (w *World) handOver(s *State, a Late, p *Pass) bool {
 func (w *World) recreate(s *State, a core.RecreateMember, half bool, p *Pass) bool {
 	m := memberOf(a.Member)
 	member := &s.Live.Members[m]
+	if len(a.Volumes) == 0 && member.Claim.Exists && !w.Operator.Blind {
+		return false
+	}
 	for _, volume := range a.Volumes {
 		if !member.Claim.Exists {
 			continue
@@ -139,7 +248,7 @@ func (w *World) recreate(s *State, a core.RecreateMember, half bool, p *Pass) bo
 		if !w.Operator.Blind && (volume.UID != uid("claim", m, true) || member.Claim.Bound) {
 			return false
 		}
-		checkClaim(member.Claim, m, p)
+		checkClaim(s, m, p)
 		// A pod that is not scheduled, for want of a volume, does not protect its claim.
 		member.Claim.Deleting = true
 		if !member.Pod.Exists || !member.Claim.Bound {
@@ -156,18 +265,45 @@ func (w *World) recreate(s *State, a core.RecreateMember, half bool, p *Pass) bo
 	return true
 }
 
-// postpone keeps what disrupts for later.
-func (w *World) postpone(s *State, action core.Action) {
-	switch a := action.(type) {
-	case core.RestartMember:
-		m := memberOf(a.Member)
-		s.Late = Late{
-			Kind: LateRestart, Member: uint8(m), Needs: uint8(a.Needs), OnlyIfDown: a.OnlyIfDown,
-			NoneReady: a.OnlyIfNoneReady, Same: a.PodUID == uid("pod", m, true),
-		}
-	case core.MoveLeader:
-		s.Late = Late{Kind: LateHandover, Member: uint8(memberOf(a.From)), To: uint8(memberOf(a.To))}
+// add adds a member, if etcd lets it.
+func (w *World) add(s *State, m int, p *Pass) bool {
+	if m >= MaxMembers {
+		p.beyond = true
+		return false
 	}
+	w.checkAdd(s, m, p)
+	done := w.addMember(s, m)
+	if done {
+		s.Next = max(s.Next, uint8(m+1)) //nolint:gosec // There are ten members at most.
+	}
+	return done
+}
+
+func (w *World) remove(s *State, m int, p *Pass) bool {
+	before := *s
+	done := w.removeMember(s, m)
+	if done {
+		w.checkRemove(&before, m, p)
+	}
+	return done
+}
+
+func (w *World) deleteSet(s *State, m int, p *Pass) bool {
+	if s.list().has(m) {
+		p.broke(RemovedFirst, "the StatefulSet of %s is deleted while it is in the member list", memberName(m))
+	}
+	s.dropWorkload(m)
+	return true
+}
+
+// deleteClaim deletes a claim; as long as a pod uses it, it stays.
+func (w *World) deleteClaim(s *State, m int, p *Pass) bool {
+	checkClaim(s, m, p)
+	s.Live.Members[m].Claim.Deleting = true
+	if !s.Live.Members[m].Pod.Exists {
+		s.dropClaim(m)
+	}
+	return true
 }
 
 // arrive carries out what was late.
@@ -175,13 +311,9 @@ func arrive(w *World, s *State, _ int, p *Pass) bool {
 	late := s.Late
 	s.Late = Late{}
 	p.late = true
-	switch late.Kind {
-	case LateRestart:
-		w.restart(s, late, p)
-	case LateHandover:
-		w.handOver(s, late, p)
-	case NotLate:
-		return false
+	if late.Kind != NotLate {
+		w.carryOut(s, late, p)
 	}
-	return true
+	p.late = false
+	return late.Kind != NotLate
 }

@@ -1,7 +1,9 @@
 package sim
 
+import "strings"
+
 // longestSuffix bounds the rounds until nothing changes any more.
-const longestSuffix = 60
+const longestSuffix = 200
 
 // suffixes remembers the states from which the fault-free suffix was followed to its end.
 type suffixes map[Key]struct{}
@@ -10,9 +12,8 @@ type suffixes map[Key]struct{}
 func calm(w *World, s *State, p *Pass) {
 	refresh(w, s, 0, p)
 	raiseQuota(w, s, 0, p)
-	for m := range w.Size {
-		s.Nodes[m].Unreachable = false
-		s.Nodes[m].DownByUs = false
+	for m := range s.members() {
+		s.Nodes[m].Unreachable, s.Nodes[m].Cut, s.Nodes[m].DownByUs = false, false, false
 	}
 	s.Faults, s.Edits = 0, 0
 }
@@ -27,13 +28,18 @@ func (w *World) converge(start *State, known suffixes, p *Pass) {
 	calm(w, &s, p)
 	var path []Key
 	for range longestSuffix {
-		before := s.pack()
+		before := w.pack(&s)
 		if _, done := known[before]; done {
 			break
 		}
 		path = append(path, before)
 		w.round(&s, p)
-		if s.pack() == before {
+		s.checkState(p)
+		checkChanges(p)
+		if p.beyond {
+			break
+		}
+		if w.pack(&s) == before && !waitLong(w, &s, 0, p) {
 			w.checkEnd(&s, p)
 			break
 		}
@@ -43,6 +49,19 @@ func (w *World) converge(start *State, known suffixes, p *Pass) {
 	}
 	for _, key := range path {
 		known[key] = struct{}{}
+	}
+}
+
+// checkChanges checks that without faults no member is added that is removed again.
+func checkChanges(p *Pass) {
+	for i, change := range p.changes {
+		added, is := strings.CutPrefix(change, "adds ")
+		name, _, _ := strings.Cut(added, " ")
+		for _, later := range p.changes[i+1:] {
+			if is && strings.HasPrefix(later, "removes "+name+" ") {
+				p.broke(NoOscillation, "%s is added, and removed again", name)
+			}
+		}
 	}
 }
 
@@ -56,7 +75,7 @@ func (w *World) round(s *State, p *Pass) {
 		if !step.Fair {
 			continue
 		}
-		for m := range w.Size {
+		for m := range max(s.members(), 1) {
 			if step.Do(w, s, m, p) {
 				p.say("\n     %s", step.words(m))
 			}

@@ -8,13 +8,16 @@ type Step struct {
 	Each bool
 	// Fair steps happen in the end if they can; the others may never happen.
 	Fair bool
-	Do   func(w *World, s *State, m int, p *Pass) bool
+	// Topic is what a fault or an edit is about.
+	Topic Topic
+	Do    func(w *World, s *State, m int, p *Pass) bool
 }
 
 // environment are the steps of everything that is neither the operator, nor a fault, nor the user.
 var environment = []Step{
 	{Name: "the StatefulSet controller sees the newest template of", Each: true, Fair: true, Do: seeTemplate},
 	{Name: "the StatefulSet controller makes the pod or claim of", Each: true, Fair: true, Do: makePod},
+	{Name: "the StatefulSet controller deletes the pod of", Each: true, Fair: true, Do: scaleDown},
 	{Name: "a volume is bound for", Each: true, Fair: true, Do: bind},
 	{Name: "the kubelet starts the etcd of", Each: true, Fair: true, Do: start},
 	{Name: "the kubelet has stopped the pod of", Each: true, Fair: true, Do: stopped},
@@ -25,7 +28,12 @@ var environment = []Step{
 	{Name: "etcd lists as started", Each: true, Fair: true, Do: publish},
 	{Name: "the raft log has caught up on", Each: true, Fair: true, Do: catchUp},
 	{Name: "leadership moves by itself to", Each: true, Do: leaderMoves},
+	{Name: "etcd ends, since it was removed, on", Each: true, Fair: true, Do: endRemoved},
+	{Name: "a long time passes", Do: waitLong},
+	{Name: "the dead node's pod is evicted of", Each: true, Fair: true, Do: evict},
+	{Name: "the node comes back of", Each: true, Do: nodeBack},
 	{Name: "the operator reaches again", Each: true, Fair: true, Do: reachAgain},
+	{Name: "the network heals around", Each: true, Fair: true, Do: rejoin},
 	{Name: "the operator's cache catches up", Fair: true, Do: refresh},
 	{Name: "the quota is raised", Fair: true, Do: raiseQuota},
 	{Name: "the late step arrives", Fair: true, Do: arrive},
@@ -48,10 +56,10 @@ func makePod(_ *World, s *State, m int, _ *Pass) bool {
 	workload := &member.Workload
 	if pod := &member.Pod; pod.Exists && !pod.Deleting && !pod.Orphan && !member.Claim.Exists {
 		// A pending pod gets a claim that it lacks.
-		member.Claim = Claim{Exists: true, Owner: workload.Known.Token, Founder: workload.Known.Token, Storage: workload.Storage}
+		member.Claim = newClaim(workload)
 		return true
 	}
-	if !workload.Exists || member.Pod.Exists || member.Claim.Deleting || workload.Refused {
+	if !workload.Exists || workload.Known.Stopped || member.Pod.Exists || member.Claim.Deleting || workload.Refused {
 		return false
 	}
 	if s.Quota {
@@ -59,88 +67,41 @@ func makePod(_ *World, s *State, m int, _ *Pass) bool {
 		return true
 	}
 	if !member.Claim.Exists {
-		member.Claim = Claim{Exists: true, Owner: workload.Known.Token, Founder: workload.Known.Token, Storage: workload.Storage}
+		member.Claim = newClaim(workload)
 	}
 	member.Pod = Pod{Exists: true, Template: workload.Known}
 	return true
 }
 
+func newClaim(w *Workload) Claim {
+	claim := Claim{Exists: true, Owner: w.Known.Token, Founder: w.Known.Token, Storage: w.Storage}
+	if w.Known.Start == 0 {
+		claim.Founders = w.Known.Initial
+	}
+	return claim
+}
+
+func scaleDown(_ *World, s *State, m int, _ *Pass) bool {
+	member := &s.Live.Members[m]
+	could := member.Workload.Exists && member.Workload.Known.Stopped && member.Pod.Exists && !member.Pod.Deleting
+	if could {
+		member.Pod.Deleting = true
+	}
+	return could
+}
+
 func bind(w *World, s *State, m int, _ *Pass) bool {
 	claim := &s.Live.Members[m].Claim
-	if !claim.Exists || claim.Bound || claim.Deleting || w.ClassMissing && claim.Storage == 0 {
+	// Volumes are bound where the first pod goes.
+	if !claim.Exists || claim.Bound || claim.Deleting || !s.Live.Members[m].Pod.Exists || w.ClassMissing && claim.Storage == 0 {
 		return false
 	}
 	claim.Bound = true
 	return true
 }
 
-// start starts etcd. On a volume with data it resumes. On an empty one it founds the cluster, or refuses.
-func start(w *World, s *State, m int, p *Pass) bool {
-	member := &s.Live.Members[m]
-	pod, claim := &member.Pod, &member.Claim
-	if !pod.Exists || pod.Deleting || pod.Phase == Running || !claim.Bound || pod.Template.Hash == Bad {
-		return false
-	}
-	if claim.Data == 0 {
-		if pod.Template.Sealed || alreadyBootstrapped(w, s, m) {
-			failed := pod.Phase != Failing
-			pod.Phase = Failing
-			return failed
-		}
-		w.checkFounding(s, m, p)
-		claim.Data = pod.Template.Token + 1
-	}
-	pod.Phase = Running
-	// What is committed is on a quorum: only while others make one can a member have missed something.
-	s.Nodes[m].Behind = s.Leader != 0 && claim.Data == s.Formed && w.caughtUp(s)-1 >= quorum(w.Size)
-	form(w, s, claim.Data, p)
-	return true
-}
-
-// caughtUp counts the members that serve and are not behind.
-func (w *World) caughtUp(s *State) int {
-	n := 0
-	for m := range w.Size {
-		if s.serves(m) && !s.Nodes[m].Behind {
-			n++
-		}
-	}
-	return n
-}
-
-// alreadyBootstrapped is etcd's own guard: a running peer says that this member has started before.
-func alreadyBootstrapped(w *World, s *State, m int) bool {
-	id := s.Live.Members[m].Pod.Template.Token + 1
-	if s.Formed != id || s.Started&(1<<m) == 0 {
-		return false
-	}
-	for other := range w.Size {
-		if other != m && s.serves(other) {
-			return true
-		}
-	}
-	return false
-}
-
-// form is the moment at which a majority of the initial cluster runs.
-func form(w *World, s *State, id uint8, p *Pass) {
-	if s.Formed == id {
-		return
-	}
-	running := 0
-	for m := range w.Size {
-		if s.runs(m) && s.Live.Members[m].Claim.Data == id {
-			running++
-		}
-	}
-	if running >= quorum(w.Size) {
-		w.checkForming(s, id, p)
-		s.Formed, s.Started, s.Leader = id, 0, 0
-	}
-}
-
 func stopped(_ *World, s *State, m int, _ *Pass) bool {
-	if !s.Live.Members[m].Pod.Deleting {
+	if !s.Live.Members[m].Pod.Deleting || s.Live.Members[m].Node != Present {
 		return false
 	}
 	s.dropPod(m)
@@ -166,12 +127,12 @@ func collectPod(_ *World, s *State, m int, _ *Pass) bool {
 }
 
 // clusterGone ends a deletion in the foreground: the object goes after what it owns.
-func clusterGone(w *World, s *State, _ int, _ *Pass) bool {
+func clusterGone(_ *World, s *State, _ int, _ *Pass) bool {
 	cluster := &s.Live.Cluster
 	if !cluster.Exists || !cluster.Deleting {
 		return false
 	}
-	for m := range w.Size {
+	for m := range s.members() {
 		if s.Live.Members[m].Workload.Exists || s.Live.Members[m].Pod.Exists {
 			return false
 		}
@@ -180,48 +141,48 @@ func clusterGone(w *World, s *State, _ int, _ *Pass) bool {
 	return true
 }
 
-func elect(w *World, s *State, m int, _ *Pass) bool {
-	if s.Leader != 0 || !s.serves(m) || w.serving(s) < quorum(w.Size) {
-		return false
-	}
-	for other := range w.Size {
-		if s.Nodes[m].Behind && s.serves(other) && !s.Nodes[other].Behind {
-			return false
+// waitLong lets more time pass than any patience lasts: whoever is reported as unhealthy is so for long.
+func waitLong(_ *World, s *State, _ int, _ *Pass) bool {
+	could := false
+	for m := range s.members() {
+		member := &s.Live.Members[m]
+		if member.Node == Gone {
+			member.Node, could = GoneLong, true
+		}
+		if s.Live.Cluster.Status.Members.has(m) && s.looksIll(m) && !member.Ailing {
+			member.Ailing, could = true, true
 		}
 	}
-	s.Leader = uint8(m + 1)
-	s.Nodes[m].Behind = false
-	return true
+	return could
 }
 
-func publish(_ *World, s *State, m int, _ *Pass) bool {
-	if s.Leader == 0 || !s.serves(m) || s.Started&(1<<m) != 0 {
-		return false
+func evict(_ *World, s *State, m int, _ *Pass) bool {
+	member := &s.Live.Members[m]
+	could := member.Node == GoneLong && member.Pod.Exists && !member.Pod.Deleting
+	if could {
+		member.Pod.Deleting = true
 	}
-	s.Started |= 1 << m
-	return true
+	return could
 }
 
-func catchUp(_ *World, s *State, m int, _ *Pass) bool {
-	if s.Leader == 0 || !s.Nodes[m].Behind {
-		return false
+func nodeBack(_ *World, s *State, m int, _ *Pass) bool {
+	member := &s.Live.Members[m]
+	could := member.Node != Present
+	if could {
+		member.Node, member.Pod.Phase = Present, Waiting
 	}
-	s.Nodes[m].Behind = false
-	return true
-}
-
-func leaderMoves(_ *World, s *State, m int, _ *Pass) bool {
-	// An etcd that is being stopped gives leadership away.
-	if s.Leader == 0 || s.Leader == uint8(m+1) || !s.serves(m) || s.Nodes[m].Behind || s.Live.Members[m].Pod.Deleting {
-		return false
-	}
-	s.Leader = uint8(m + 1)
-	return true
+	return could
 }
 
 func reachAgain(_ *World, s *State, m int, _ *Pass) bool {
 	could := s.Nodes[m].Unreachable
 	s.Nodes[m].Unreachable = false
+	return could
+}
+
+func rejoin(_ *World, s *State, m int, _ *Pass) bool {
+	could := s.Nodes[m].Cut
+	s.Nodes[m].Cut = false
 	return could
 }
 

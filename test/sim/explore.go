@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,7 +26,7 @@ type choice struct {
 }
 
 // most is the number of writes of a pass that it can be cut off after.
-const most = 2*MaxMembers + 1
+const most = 11
 
 // choices is everything that can happen, in the order in which it is tried.
 func choices() []choice {
@@ -43,10 +44,10 @@ func choices() []choice {
 	add(byUser, edits...)
 	add(byUserFree, free...)
 	add(byFault, faults...)
-	add(byFault, Step{Name: "the operator, while kubelets have not reported ready yet", Do: pass(Cut{Unready: true})})
-	add(byFault, Step{Name: "the operator, slow", Do: pass(Cut{Late: true})})
+	add(byFault, Step{Name: "the operator, while kubelets have not reported ready yet", Topic: Caches, Do: pass(Cut{Unready: true})})
+	add(byFault, Step{Name: "the operator, slow", Topic: Caches, Do: pass(Cut{Late: true})})
 	for n := range most {
-		add(byFault, Step{Name: fmt.Sprintf("the operator, ended after %d writes", n), Do: pass(Cut{Early: true, After: n})})
+		add(byFault, Step{Name: fmt.Sprintf("the operator, ended after %d writes", n), Topic: Cuts, Do: pass(Cut{Early: true, After: n})})
 	}
 	return all
 }
@@ -66,6 +67,8 @@ type Result struct {
 	// Complete is whether every state within the budgets was visited.
 	Complete bool
 	Took     time.Duration
+	// Beyond is how many steps led out of the model.
+	Beyond int
 	// Suffixes is the number of states whose fault-free suffix was followed.
 	Suffixes int
 	// Found is the shortest trace to each promise that was broken.
@@ -94,10 +97,19 @@ type Explorer struct {
 	pass Pass
 }
 
+// possible are the choices that this world has.
+func (e *Explorer) possible() []choice {
+	topics := e.Topics
+	if topics == 0 {
+		topics = Basics
+	}
+	return slices.DeleteFunc(choices(), func(c choice) bool { return c.Topic != 0 && c.Topic&topics == 0 })
+}
+
 // initial is the state in which a run starts.
 func (w *World) initial() State {
 	var s State
-	s.Live.Cluster.Exists = true
+	s.Live.Cluster.Exists, s.Live.Cluster.Size = true, uint8(w.Size) //nolint:gosec // Five at most.
 	var p Pass
 	for range longestSuffix {
 		if w.Formed || w.Remade {
@@ -118,11 +130,11 @@ func (w *World) initial() State {
 // Explore visits all states, or as many as the limit allows.
 func (e *Explorer) Explore() Result {
 	started := time.Now()
-	e.choices, e.seed = choices(), maphash.MakeSeed()
+	e.choices, e.seed = e.possible(), maphash.MakeSeed()
 	e.index, e.known = map[uint64]int32{}, suffixes{}
 	e.result.Found = map[Promise]string{}
 	first := e.initial()
-	e.visit(first.pack(), origin{parent: -1})
+	e.visit(e.pack(&first), origin{parent: -1})
 	level := 1
 	for at := 0; at < len(e.keys) && !e.ended; at++ {
 		if at == level {
@@ -155,7 +167,7 @@ func (e *Explorer) visit(key Key, from origin) bool {
 
 // expand takes every step that is possible in a state.
 func (e *Explorer) expand(at int32) {
-	state := e.keys[at].unpack()
+	state := e.unpack(&e.keys[at])
 	var end Pass
 	e.converge(&state, e.known, &end)
 	e.found(at, nil, 0, end.Broken)
@@ -164,7 +176,7 @@ func (e *Explorer) expand(at int32) {
 		if c.kind == byFault && state.Faults == 0 || c.kind == byUser && state.Edits == 0 {
 			continue
 		}
-		for m := range e.Size {
+		for m := range max(state.members(), 1) {
 			e.try(at, &state, i, m)
 			if !c.Each {
 				break
@@ -189,8 +201,13 @@ func (e *Explorer) try(at int32, state *State, i, m int) {
 	case byEnvironment, byOperator, byUserFree:
 	}
 	e.settle(next)
+	next.checkState(p)
 	e.found(at, c, m, p.Broken)
-	if e.visit(next.pack(), origin{parent: at, choice: uint8(i), member: uint8(m)}) && len(e.keys) >= e.Limit {
+	if p.beyond {
+		e.result.Beyond++
+		return
+	}
+	if e.visit(e.pack(next), origin{parent: at, choice: uint8(i), member: uint8(m)}) && len(e.keys) >= e.Limit {
 		e.ended = true
 	}
 }

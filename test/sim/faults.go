@@ -1,33 +1,57 @@
 package sim
 
+// Topic groups faults and edits.
+type Topic uint16
+
+// The topics.
+const (
+	// Crashes: processes and pods.
+	Crashes Topic = 1 << iota
+	// Losses: volumes, data.
+	Losses
+	// Deletions by hand: StatefulSets, entries of the member list, the status.
+	Deletions
+	// Networks between operator, members and nodes.
+	Networks
+	// Caches that stand still, and steps that arrive late.
+	Caches
+	// Cuts: the operator ends in the middle.
+	Cuts
+	// Quotas for pods.
+	Quotas
+	// Specs: template, pause.
+	Specs
+	// Sizes: scale and hibernate.
+	Sizes
+	// Storage class changes.
+	Storage
+	// Replacing by the user's wish.
+	Replacing
+	// Remaking the EtcdCluster.
+	Remaking
+
+	// Basics is everything that concerns a cluster whose members stay the same.
+	Basics = Crashes | Losses | Deletions | Networks | Caches | Cuts | Quotas | Specs | Storage | Remaking
+)
+
 // faults are the steps that use up the fault budget.
 var faults = []Step{
-	{Name: "etcd crashes on", Each: true, Do: crash},
-	{Name: "someone deletes the pod of", Each: true, Do: deletePod},
-	{Name: "the volume is lost of", Each: true, Do: loseVolume},
-	{Name: "someone deletes the StatefulSet of", Each: true, Do: deleteWorkload},
-	{Name: "the operator cannot reach any more", Each: true, Do: loseReach},
-	{Name: "the operator is cut off from all members", Do: cutOff},
-	{Name: "the recorded status is lost", Do: loseStatus},
-	{Name: "the operator's cache stands still", Do: standStill},
-	{Name: "the quota for pods is used up", Do: useUpQuota},
-}
-
-// edits are the steps that use up the budget of changes by the user.
-var edits = []Step{
-	{Name: "the user asks for spec good0", Do: setHash(Good0)},
-	{Name: "the user asks for spec good1", Do: setHash(Good1)},
-	{Name: "the user asks for the spec that never runs", Do: setHash(Bad)},
-	{Name: "the user changes the storage class", Do: setStorage},
-	{Name: "the user pauses the cluster", Do: setPaused(true)},
-	{Name: "the user deletes the EtcdCluster", Do: deleteCluster},
-	{Name: "the user deletes the EtcdCluster in the foreground", Do: deleteInForeground},
-}
-
-// free are the steps of the user that undo others; they use up nothing.
-var free = []Step{
-	{Name: "the user unpauses the cluster", Do: setPaused(false)},
-	{Name: "the user makes the EtcdCluster again", Do: makeAgain},
+	{Name: "etcd crashes on", Topic: Crashes, Each: true, Do: crash},
+	{Name: "someone deletes the pod of", Topic: Crashes, Each: true, Do: deletePod},
+	{Name: "the volume is lost of", Topic: Losses, Each: true, Do: loseVolume},
+	{Name: "the volume is wiped of", Topic: Losses, Each: true, Do: wipeVolume},
+	{Name: "the data becomes corrupt of", Topic: Losses, Each: true, Do: corrupt},
+	{Name: "the log becomes unreadable of", Topic: Losses, Each: true, Do: breakLog},
+	{Name: "someone deletes the StatefulSet of", Topic: Deletions, Each: true, Do: deleteWorkload},
+	{Name: "someone removes from the member list", Topic: Deletions, Each: true, Do: removeByHand},
+	{Name: "the recorded status is lost", Topic: Deletions, Do: loseStatus},
+	{Name: "the operator cannot reach any more", Topic: Networks, Each: true, Do: loseReach},
+	{Name: "the operator is cut off from all members", Topic: Networks, Do: cutOff},
+	{Name: "cut off from the other members is", Topic: Networks, Each: true, Do: partition},
+	{Name: "the node is gone of", Topic: Networks, Each: true, Do: loseNode},
+	{Name: "clients write faster than it can follow to", Topic: Networks, Each: true, Do: fallBehind},
+	{Name: "the operator's cache stands still", Topic: Caches, Do: standStill},
+	{Name: "the quota for pods is used up", Topic: Quotas, Do: useUpQuota},
 }
 
 func crash(_ *World, s *State, m int, _ *Pass) bool {
@@ -54,6 +78,39 @@ func loseVolume(_ *World, s *State, m int, _ *Pass) bool {
 	return could
 }
 
+// wipeVolume leaves the claim with an empty volume, for a pod that is made again.
+func wipeVolume(_ *World, s *State, m int, _ *Pass) bool {
+	member := &s.Live.Members[m]
+	could := member.Claim.Data != 0
+	if could {
+		member.Claim.Data, member.Claim.Old, member.Claim.Harm = 0, false, Intact
+		s.dropPod(m)
+	}
+	return could
+}
+
+// corrupt data is found by etcd's own check, which raises the alarm.
+func corrupt(_ *World, s *State, m int, _ *Pass) bool {
+	could := s.Leader != 0 && s.serves(m) && !s.Alarms.has(m)
+	if could {
+		s.Alarms |= 1 << m
+		s.Live.Members[m].Claim.Harm = Corrupt
+	}
+	return could
+}
+
+func breakLog(_ *World, s *State, m int, _ *Pass) bool {
+	member := &s.Live.Members[m]
+	could := member.Claim.Data != 0 && member.Claim.Harm != Unreadable
+	if could {
+		member.Claim.Harm = Unreadable
+		if member.Pod.Exists {
+			member.Pod.Phase = Waiting
+		}
+	}
+	return could
+}
+
 func deleteWorkload(_ *World, s *State, m int, _ *Pass) bool {
 	could := s.Live.Members[m].Workload.Exists
 	if could {
@@ -61,6 +118,8 @@ func deleteWorkload(_ *World, s *State, m int, _ *Pass) bool {
 	}
 	return could
 }
+
+func removeByHand(w *World, s *State, m int, _ *Pass) bool { return w.removeMember(s, m) }
 
 func loseReach(_ *World, s *State, m int, _ *Pass) bool {
 	could := s.runs(m) && !s.Nodes[m].Unreachable
@@ -70,7 +129,7 @@ func loseReach(_ *World, s *State, m int, _ *Pass) bool {
 
 func cutOff(w *World, s *State, _ int, p *Pass) bool {
 	could := 0
-	for m := range w.Size {
+	for m := range s.members() {
 		if loseReach(w, s, m, p) {
 			could++
 		}
@@ -78,11 +137,38 @@ func cutOff(w *World, s *State, _ int, p *Pass) bool {
 	return could > 1
 }
 
+func partition(_ *World, s *State, m int, _ *Pass) bool {
+	could := s.serves(m) && s.list().size() > 1
+	s.Nodes[m].Cut = s.Nodes[m].Cut || could
+	return could
+}
+
+func loseNode(_ *World, s *State, m int, _ *Pass) bool {
+	member := &s.Live.Members[m]
+	could := member.Node == Present && member.Pod.Exists && member.Claim.Bound
+	if could {
+		member.Node = Gone
+	}
+	return could
+}
+
+// fallBehind: writes commit with the others only.
+func fallBehind(_ *World, s *State, m int, _ *Pass) bool {
+	claim := &s.Live.Members[m].Claim
+	could := s.Leader != 0 && int(s.Leader) != m+1 && s.serves(m) && !claim.Old &&
+		s.count(func(other int) bool { return other != m && !s.Live.Members[other].Claim.Old }) >= s.quorum()
+	claim.Old = claim.Old || could
+	return could
+}
+
 func loseStatus(_ *World, s *State, _ int, _ *Pass) bool {
 	cluster := &s.Live.Cluster
-	could := cluster.RecordedFounders != 0
-	cluster.RecordedID, cluster.RecordedFounders = 0, 0
-	s.SameCluster = false
+	could := cluster.Status.Founders != 0
+	if could {
+		cluster.Status = Record{}
+		s.SameCluster = false
+		s.forgetNames()
+	}
 	return could
 }
 
@@ -92,7 +178,7 @@ func standStill(w *World, s *State, _ int, _ *Pass) bool {
 		return false
 	}
 	s.Stale, s.SameCluster, s.Seen = true, true, w.visible(s)
-	for m := range w.Size {
+	for m := range s.members() {
 		member, same := &s.Live.Members[m], Same(0)
 		if member.Workload.Exists {
 			same |= SameWorkload
@@ -111,65 +197,5 @@ func standStill(w *World, s *State, _ int, _ *Pass) bool {
 func useUpQuota(_ *World, s *State, _ int, _ *Pass) bool {
 	could := !s.Quota
 	s.Quota = true
-	return could
-}
-
-func setHash(hash Hash) func(*World, *State, int, *Pass) bool {
-	return func(_ *World, s *State, _ int, _ *Pass) bool {
-		cluster := &s.Live.Cluster
-		could := cluster.Exists && !cluster.Deleting && cluster.Hash != hash
-		if could {
-			cluster.Hash, s.SameCluster = hash, false
-		}
-		return could
-	}
-}
-
-func setStorage(_ *World, s *State, _ int, _ *Pass) bool {
-	cluster := &s.Live.Cluster
-	could := cluster.Exists && !cluster.Deleting
-	if could {
-		cluster.Storage, s.SameCluster = 1-cluster.Storage, false
-	}
-	return could
-}
-
-func setPaused(paused bool) func(*World, *State, int, *Pass) bool {
-	return func(_ *World, s *State, _ int, _ *Pass) bool {
-		cluster := &s.Live.Cluster
-		could := cluster.Exists && !cluster.Deleting && cluster.Paused != paused
-		if could {
-			cluster.Paused, s.SameCluster = paused, false
-		}
-		return could
-	}
-}
-
-func deleteCluster(_ *World, s *State, _ int, _ *Pass) bool {
-	cluster := &s.Live.Cluster
-	could := cluster.Exists
-	if could {
-		s.dropCluster()
-	}
-	return could
-}
-
-func deleteInForeground(_ *World, s *State, _ int, _ *Pass) bool {
-	cluster := &s.Live.Cluster
-	could := cluster.Exists && !cluster.Deleting
-	if could {
-		cluster.Deleting, s.SameCluster = true, false
-	}
-	return could
-}
-
-// makeAgain makes another object under the same name. The volumes of the first one are still there.
-func makeAgain(w *World, s *State, _ int, _ *Pass) bool {
-	cluster := &s.Live.Cluster
-	could := !cluster.Exists && cluster.Incarnation+1 < w.Incarnations
-	if could {
-		*cluster = Cluster{Exists: true, Incarnation: cluster.Incarnation + 1}
-		s.SameCluster = false
-	}
 	return could
 }

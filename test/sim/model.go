@@ -1,7 +1,20 @@
 package sim
 
-// MaxMembers bounds the size of a modeled cluster.
-const MaxMembers = 5
+import (
+	"math/bits"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+)
+
+// MaxMembers bounds the ordinals of a modeled cluster. Names are never used again, so that this also bounds how many
+// members can be replaced; what goes beyond is not explored.
+const MaxMembers = 10
+
+// Set is a set of members, by ordinal.
+type Set uint16
+
+func (s Set) has(m int) bool { return s&(1<<m) != 0 }
+func (s Set) size() int      { return bits.OnesCount16(uint16(s)) }
 
 // Hash stands for what the user asks of a member.
 type Hash uint8
@@ -15,13 +28,14 @@ const (
 
 // Template is what a pod is made from.
 type Template struct {
-	Hash Hash
-	// Sealed templates refuse to start on an empty volume; the others found a cluster.
-	Sealed bool
-	// Partial templates have an initial cluster that lacks a member.
-	Partial bool
+	Hash  Hash
+	Start core.Start
+	// Initial is the initial cluster of members that found or join one.
+	Initial Set
 	// Token is the incarnation of the EtcdCluster that is in the initial cluster token.
 	Token uint8
+	// Stopped StatefulSets have no pod.
+	Stopped bool
 }
 
 // Workload is a StatefulSet. Its owner is the EtcdCluster that is in the token.
@@ -33,16 +47,18 @@ type Workload struct {
 	Refused     bool
 	Want, Known Template
 	Storage     uint8
-	Founders    uint8
 }
 
 // Phase is how far a pod has come.
 type Phase uint8
 
-// The phases of a pod.
+// The phases of a pod. Those that fail differ in what etcd said when it ended.
 const (
 	Waiting Phase = iota
 	Failing
+	FailingEmpty
+	FailingCorrupt
+	FailingRemoved
 	Running
 )
 
@@ -57,16 +73,62 @@ type Pod struct {
 	Template Template
 }
 
+// Harm is what is wrong with the data on a volume.
+type Harm uint8
+
+// Corrupt data raises etcd's alarm; from unreadable data etcd does not start.
+const (
+	Intact Harm = iota
+	Corrupt
+	Unreadable
+)
+
 // Claim is the claim of a member's volume, with what is on the volume.
 type Claim struct {
 	Exists, Deleting, Bound bool
 	// Owner is the incarnation of the EtcdCluster that the claim was made for.
 	Owner uint8
-	// Founder is the incarnation whose StatefulSet made it.
-	Founder uint8
-	Storage uint8
+	// Founder is the incarnation whose StatefulSet made it, Founders the members that this one was to found with.
+	Founder  uint8
+	Founders Set
+	Storage  uint8
+	// Removed is whether it is recorded on it that its member was removed.
+	Removed bool
 	// Marked is the cluster that is recorded on it, Data the cluster whose data it holds: an incarnation plus one.
 	Marked, Data uint8
+	// Old is whether the data lacks a write that was acknowledged.
+	Old  bool
+	Harm Harm
+}
+
+// Absence is for how long a node has been gone.
+type Absence uint8
+
+// Long is longer than spec.healing.memberUnhealthyAfter.
+const (
+	Present Absence = iota
+	Gone
+	GoneLong
+)
+
+// Doing is what the condition Progressing says, as far as decisions depend on it.
+type Doing uint8
+
+// What is under way.
+const (
+	Other Doing = iota
+	Rolling
+	Hibernated
+	Waking
+)
+
+// Record is the part of the status that decisions depend on.
+type Record struct {
+	// ID is an incarnation plus one.
+	ID                uint8
+	Founders, Members Set
+	Next, Count       uint8
+	Doing             Doing
 }
 
 // Cluster is the EtcdCluster object.
@@ -74,12 +136,13 @@ type Cluster struct {
 	Exists, Deleting bool
 	// Incarnation counts the objects that have had this name.
 	Incarnation uint8
+	Size        uint8
 	Hash        Hash
 	Paused      bool
 	Storage     uint8
-	// RecordedID and RecordedFounders are the part of the status that decisions depend on.
-	RecordedID       uint8
-	RecordedFounders uint8
+	// Replace are the members that the user wants to have replaced.
+	Replace Set
+	Status  Record
 }
 
 // Member is what Kubernetes has of a member.
@@ -87,7 +150,13 @@ type Member struct {
 	Workload Workload
 	Pod      Pod
 	Claim    Claim
+	// Node is whether its node is there.
+	Node Absence
+	// Ailing is whether the status says that it has been unhealthy for long.
+	Ailing bool
 }
+
+func (m *Member) empty() bool { return !m.Workload.Exists && !m.Pod.Exists && !m.Claim.Exists }
 
 // Kube is what Kubernetes has.
 type Kube struct {
@@ -97,10 +166,10 @@ type Kube struct {
 
 // Node is what is true of a member apart from Kubernetes.
 type Node struct {
-	// Behind members run but have not caught up.
-	Behind bool
 	// Unreachable members run but do not answer the operator.
 	Unreachable bool
+	// Cut members run and answer, but cannot reach the other members.
+	Cut bool
 	// Ran is the cluster that the member is recorded to have run in: an incarnation plus one.
 	Ran uint8
 	// DownByUs is whether the operator restarted it and it does not serve again yet.
@@ -119,28 +188,19 @@ const (
 	SameClaim
 )
 
-// Late is a decision to restart or to hand over that is carried out only later.
-type Late struct {
-	Kind LateKind
-	// Member is the one to restart, or that hands over; To takes over.
-	Member, To uint8
-	Needs      uint8
-	OnlyIfDown bool
-	// NoneReady: it holds only while no member is ready.
-	NoneReady bool
-	// Same is whether the pod that was decided about exists still.
-	Same bool
+// Etcd is the cluster that has come into being.
+type Etcd struct {
+	// Formed is an incarnation plus one.
+	Formed uint8
+	// Voters and Learners are the member list; Started are those of it that have run.
+	Voters, Learners, Started Set
+	// Alarms are the members that the alarm CORRUPT is raised for.
+	Alarms Set
+	// Leader is the member that leads, plus one.
+	Leader uint8
 }
 
-// LateKind is what is late.
-type LateKind uint8
-
-// The kinds of late decisions.
-const (
-	NotLate LateKind = iota
-	LateRestart
-	LateHandover
-)
+func (e *Etcd) list() Set { return e.Voters | e.Learners }
 
 // State is a state of the world.
 type State struct {
@@ -151,12 +211,9 @@ type State struct {
 	// SameCluster is whether the EtcdCluster is as the stale cache has it.
 	SameCluster bool
 	Nodes       [MaxMembers]Node
-	// Formed is the etcd cluster that has come into being: an incarnation plus one.
-	Formed uint8
-	// Started is the set of members that etcd's member list has as started.
-	Started uint8
-	// Leader is the member that leads, plus one.
-	Leader uint8
+	Etcd
+	// Next is one more than the highest ordinal that was ever given to a member.
+	Next uint8
 	// Quota is whether the quota for pods is used up.
 	Quota bool
 	Late  Late
@@ -166,124 +223,97 @@ type State struct {
 
 // World is what does not change during a run.
 type World struct {
-	Size int
+	// Size is the number of members at first; Sizes are those that the user may change it to.
+	Size  int
+	Sizes []int
+	// MaxLearners is how many learners etcd accepts.
+	MaxLearners int
+	// Retain is whether the volumes of removed members are kept.
+	Retain bool
 	// ClassMissing is whether the first storage class does not exist.
 	ClassMissing bool
 	// Incarnations is how often the EtcdCluster can be made under its name.
 	Incarnations uint8
 	Faults       int
 	Edits        int
+	// Topics are the kinds of faults and edits that can happen; none means those of Basics.
+	Topics Topic
 	// Formed runs start with a cluster that serves and is recorded, the others with a new EtcdCluster.
 	Formed bool
 	// Remade runs start formed, but the EtcdCluster was deleted since and has just been made again.
 	Remade   bool
 	Operator *Operator
+	tables   tables
 }
 
 func quorum(n int) int { return n/2 + 1 }
 
-// all is the set of all members.
-func (w *World) all() uint8 { return 1<<w.Size - 1 }
+// quorum is the number of voters that must agree.
+func (s *State) quorum() int { return quorum(s.Voters.size()) }
+
+// members bounds the ordinals in use.
+func (s *State) members() int { return int(s.Next) }
 
 // runs is whether the etcd process of a member runs.
-func (s *State) runs(m int) bool { return s.Live.Members[m].Pod.Phase == Running }
+func (s *State) runs(m int) bool {
+	return s.Live.Members[m].Pod.Phase == Running && s.Live.Members[m].Node == Present
+}
 
-// serves is whether a member runs on data of the cluster that has formed.
+// hasData is whether the volume of a member holds data of the cluster that has formed.
+func (s *State) hasData(m int) bool {
+	return s.Formed != 0 && s.Live.Members[m].Claim.Data == s.Formed
+}
+
+// serves is whether a member of the list runs on data of the cluster that has formed, and is connected.
 func (s *State) serves(m int) bool {
-	return s.Formed != 0 && s.runs(m) && s.Live.Members[m].Claim.Data == s.Formed
+	return s.hasData(m) && s.runs(m) && !s.Nodes[m].Cut && s.list().has(m)
 }
 
-// serving counts the members that serve.
-func (w *World) serving(s *State) int {
+// count counts the voters that serve and meet a condition.
+func (s *State) count(meets func(m int) bool) int {
 	n := 0
-	for m := range w.Size {
-		if s.serves(m) {
+	for m := range s.members() {
+		if s.Voters.has(m) && s.serves(m) && meets(m) {
 			n++
 		}
 	}
 	return n
 }
 
-// staying counts the members that serve, are caught up and are not on their way out, without one.
-func (w *World) staying(s *State, without int) int {
+// serving counts the voters that serve.
+func (s *State) serving() int { return s.count(func(int) bool { return true }) }
+
+// staying counts the voters that serve, are caught up and are not on their way out, without one.
+func (s *State) staying(without int) int {
+	return s.count(func(m int) bool {
+		return m != without && !s.Live.Members[m].Claim.Old && !s.Live.Members[m].Pod.Deleting
+	})
+}
+
+// running counts the voters that serve and are not on their way out, without one.
+func (s *State) running(without int) int {
+	return s.count(func(m int) bool { return m != without && !s.Live.Members[m].Pod.Deleting })
+}
+
+// recoverable counts the voters that can serve as things are.
+func (s *State) recoverable() int {
 	n := 0
-	for m := range w.Size {
-		if m != without && s.serves(m) && !s.Nodes[m].Behind && !s.Live.Members[m].Pod.Deleting {
+	for m := range s.members() {
+		member := &s.Live.Members[m]
+		if s.Voters.has(m) && s.hasData(m) && !member.Claim.Deleting && member.Claim.Harm == Intact && member.Node == Present {
 			n++
 		}
 	}
 	return n
 }
 
-// running counts the members that serve and are not on their way out, without one.
-func (w *World) running(s *State, without int) int {
+// withData counts the volumes of voters that hold data of the cluster that has formed.
+func (s *State) withData() int {
 	n := 0
-	for m := range w.Size {
-		if m != without && s.serves(m) && !s.Live.Members[m].Pod.Deleting {
+	for m := range s.members() {
+		if s.Voters.has(m) && s.hasData(m) {
 			n++
 		}
 	}
 	return n
-}
-
-// withData counts the volumes that hold data of the cluster that has formed.
-func (w *World) withData(s *State) int {
-	n := 0
-	for m := range w.Size {
-		if s.Formed != 0 && s.Live.Members[m].Claim.Data == s.Formed {
-			n++
-		}
-	}
-	return n
-}
-
-// dropPod takes a pod away, and a claim that only waited for that.
-func (s *State) dropPod(m int) {
-	member := &s.Live.Members[m]
-	member.Pod = Pod{}
-	s.Nodes[m].Same &^= SamePod
-	if s.Late.Member == uint8(m) {
-		s.Late.Same = false
-	}
-	if member.Claim.Deleting {
-		s.dropClaim(m)
-	}
-}
-
-func (s *State) dropClaim(m int) {
-	s.Live.Members[m].Claim = Claim{}
-	s.Nodes[m].Same &^= SameClaim
-}
-
-// dropWorkload takes a StatefulSet away; its pod is collected later.
-func (s *State) dropWorkload(m int) {
-	member := &s.Live.Members[m]
-	member.Workload = Workload{}
-	s.Nodes[m].Same &^= SameWorkload
-	member.Pod.Orphan = member.Pod.Exists
-}
-
-// dropCluster takes the EtcdCluster away, and with it what its status told.
-func (s *State) dropCluster() {
-	s.Live.Cluster = Cluster{Incarnation: s.Live.Cluster.Incarnation}
-	s.SameCluster = false
-	for m := range s.Nodes {
-		s.Nodes[m].Ran = 0
-	}
-}
-
-// settle derives what follows at once from a step.
-func (w *World) settle(s *State) {
-	if s.Leader != 0 && (!s.serves(int(s.Leader-1)) || w.serving(s) < quorum(w.Size)) {
-		s.Leader = 0
-	}
-	for m := range w.Size {
-		node := &s.Nodes[m]
-		if !s.runs(m) {
-			node.Behind, node.Unreachable = false, false
-		}
-		if s.serves(m) && !s.Live.Members[m].Pod.Deleting {
-			node.DownByUs = false
-		}
-	}
 }

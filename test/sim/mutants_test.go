@@ -99,7 +99,7 @@ func restart(m core.Member) core.Action {
 
 // again applies a StatefulSet that exists.
 func again(m core.Member, start core.Start) core.Action {
-	return core.ApplyMember{Member: m.Name, Start: start, BootstrapMembers: m.Workload.BootstrapMembers}
+	return core.ApplyMember{Member: m.Name, Start: start, InitialCluster: m.Workload.InitialCluster}
 }
 
 // instead replaces what disrupts in a decision.

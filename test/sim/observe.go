@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"math/bits"
 	"time"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
@@ -11,34 +10,35 @@ import (
 // version is the etcd version of all members: versions are not modeled.
 const version = "3.6.16"
 
-// now is the time of every observation: time is not modeled.
-var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+// now is the time of every observation; longAgo is longer ago than any patience lasts.
+var (
+	now     = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	longAgo = now.Add(-time.Hour)
+)
 
 // visible is what the API server shows: what is on a volume, and what a controller knows, it does not.
 func (w *World) visible(s *State) Kube {
 	seen := s.Live
-	for m := range w.Size {
+	for m := range s.members() {
 		member := &seen.Members[m]
-		member.Claim.Data = 0
-		if !w.ClassMissing {
-			member.Claim.Storage = 0
-		}
+		member.Claim.Data, member.Claim.Old, member.Claim.Harm = 0, false, Intact
 		member.Workload.Known = Template{}
 		member.Pod.Template = Template{Hash: member.Pod.Template.Hash}
 		member.Pod.Orphan = false
-		member.Pod.Ready = s.Leader != 0 && s.serves(m)
+		member.Pod.Ready = s.Leader != 0 && s.serves(m) && s.Voters.has(m)
 	}
 	return seen
 }
 
 // view is what the operator sees of a state, as a state: whatever it does not see is empty. In Claim.Data it has the
-// clusters that members said they belong to, and in Unreachable the members that it asked in vain.
+// clusters that members said they belong to, in Unreachable the members that it asked in vain, and in Cut those that
+// know no leader.
 func (w *World) view(s *State, unready bool) State {
-	v := State{Live: s.Seen}
+	v := State{Live: s.Seen, Next: s.Next}
 	if !s.Stale {
 		v.Live = w.visible(s)
 	}
-	for m := range w.Size {
+	for m := range s.members() {
 		seen, node := &v.Live.Members[m], &s.Nodes[m]
 		seen.Pod.Ready = seen.Pod.Ready && !unready
 		v.Nodes[m].Same = SameWorkload | SamePod | SameClaim
@@ -50,10 +50,13 @@ func (w *World) view(s *State, unready bool) State {
 		case !samePod || !s.runs(m) || node.Unreachable:
 			v.Nodes[m].Unreachable = true
 		default:
-			seen.Claim.Data = s.Live.Members[m].Claim.Data
-			v.Nodes[m].Behind = node.Behind
-			if seen.Claim.Data == s.Formed && s.Leader != 0 {
-				v.Formed, v.Leader, v.Started = s.Formed, s.Leader, s.Started
+			seen.Claim.Data, seen.Claim.Old = s.Live.Members[m].Claim.Data, s.Live.Members[m].Claim.Old
+			v.Nodes[m].Cut = s.Leader == 0 || !s.serves(m)
+			if seen.Claim.Data == s.Formed {
+				v.Alarms = s.Alarms
+			}
+			if !v.Nodes[m].Cut {
+				v.Etcd = s.Etcd
 			}
 		}
 	}
@@ -67,7 +70,14 @@ func clusterID(id uint8) string {
 	return fmt.Sprintf("c%d", id)
 }
 
-func memberName(m int) string { return fmt.Sprintf("etcd-%d", m) }
+var names = func() (names [MaxMembers + 1]string) {
+	for m := range names {
+		names[m] = fmt.Sprintf("etcd-%d", m)
+	}
+	return names
+}()
+
+func memberName(m int) string { return names[m] }
 
 func memberID(m int, id uint8) string { return fmt.Sprintf("m%d.%d", m, id) }
 
@@ -79,39 +89,42 @@ func uid(kind string, m int, same bool) string {
 	return fmt.Sprintf("%s-%d-gone", kind, m)
 }
 
-func (w *World) founders(mask uint8) []string {
-	if mask == 0 {
+// spelled are the names of a set of members.
+func spelled(set Set) []string {
+	if set == 0 {
 		return nil
 	}
-	names := make([]string, 0, bits.OnesCount8(mask))
-	for m := range w.Size {
-		if mask&(1<<m) != 0 {
-			names = append(names, memberName(m))
+	list := make([]string, 0, set.size())
+	for m := range MaxMembers {
+		if set.has(m) {
+			list = append(list, memberName(m))
 		}
 	}
-	return names
+	return list
 }
 
 // observation spells a view out for the core.
 func (w *World) observation(v *State) core.Observation {
 	c := &v.Live.Cluster
+	hash := fmt.Sprint("h", c.Hash)
 	o := core.Observation{Now: now, Cluster: core.Cluster{
 		Namespace: "default", Name: "etcd", UID: fmt.Sprint("u", c.Incarnation), Generation: 1, Deleting: c.Deleting,
 		Spec: core.Spec{
-			Size: w.Size, Version: version, MemberHash: fmt.Sprint("h", c.Hash), StorageHash: fmt.Sprint("s", c.Storage),
-			Paused: c.Paused,
+			Size: int(c.Size), Version: version, FinalVersion: version, MemberHash: hash, RestartHash: hash,
+			StorageHash: fmt.Sprint("s", c.Storage), MaxLearners: w.MaxLearners, Replace: spelled(c.Replace),
+			UnhealthyAfter: 10 * time.Minute, KeepRemoved: w.Retain, Paused: c.Paused,
 		},
-		Recorded: core.Report{ClusterID: clusterID(c.RecordedID), BootstrapMembers: w.founders(c.RecordedFounders)},
+		Recorded: recorded(v),
 	}}
 	if c.Deleting {
 		return o
 	}
-	for m := range w.Size {
+	for m := range v.members() {
 		member := &v.Live.Members[m]
-		if member.Workload.Exists || member.Pod.Exists || member.Claim.Exists {
+		if !member.empty() {
 			o.Members = append(o.Members, w.observeMember(v, m))
 		}
-		if member.Pod.Phase == Running {
+		if member.Pod.Exists && member.Pod.Phase == Running {
 			o.Etcd.Statuses = append(o.Etcd.Statuses, w.status(v, m))
 		}
 	}
@@ -119,12 +132,40 @@ func (w *World) observation(v *State) core.Observation {
 		return o
 	}
 	o.Etcd.List = core.MemberList{Known: true, ClusterID: clusterID(v.Formed)}
-	for m := range w.Size {
-		o.Etcd.List.Members = append(o.Etcd.List.Members, core.Listed{
-			ID: memberID(m, v.Formed), Name: memberName(m), PeerURL: "http://" + memberName(m), Started: v.Started&(1<<m) != 0,
-		})
+	for m := range v.members() {
+		if v.list().has(m) {
+			o.Etcd.List.Members = append(o.Etcd.List.Members, core.Listed{
+				ID: memberID(m, v.Formed), Name: memberName(m), PeerURL: "http://" + memberName(m),
+				Learner: v.Learners.has(m), Started: v.Started.has(m),
+			})
+		}
 	}
 	return o
+}
+
+// recorded is the status, as far as it is modeled.
+func recorded(v *State) core.Report {
+	record := &v.Live.Cluster.Status
+	r := core.Report{
+		ClusterID: clusterID(record.ID), BootstrapMembers: spelled(record.Founders), NextOrdinal: int(record.Next),
+		MemberCount: int(record.Count),
+	}
+	for m := range v.members() {
+		if record.Members.has(m) {
+			r.Members = append(r.Members, core.MemberReport{
+				Name: memberName(m), Healthy: !v.Live.Members[m].Ailing, HealthySince: longAgo,
+			})
+		}
+	}
+	reasons := map[Doing]core.Reason{Rolling: core.ReasonRollingOut, Hibernated: core.ReasonHibernated, Waking: core.ReasonWaking}
+	if reason, known := reasons[record.Doing]; known {
+		progressing := core.Condition{Type: core.Progressing, Status: core.True, Reason: reason, Since: longAgo}
+		if record.Doing == Hibernated {
+			progressing.Status = core.False
+		}
+		r.Conditions = append(r.Conditions, progressing)
+	}
+	return r
 }
 
 func (w *World) observeMember(v *State, m int) core.Member {
@@ -132,12 +173,9 @@ func (w *World) observeMember(v *State, m int) core.Member {
 	o := core.Member{Name: memberName(m)}
 	if workload := &member.Workload; workload.Exists {
 		o.Workload = core.Workload{
-			State: core.Current, UID: uid("set", m, same&SameWorkload != 0), Settled: workload.Settled,
+			State: core.Current, UID: uid("set", m, same&SameWorkload != 0), Settled: workload.Settled, Start: workload.Want.Start,
 			MemberHash: fmt.Sprint("h", workload.Want.Hash), StorageHash: fmt.Sprint("s", workload.Storage),
-			BootstrapMembers: w.founders(workload.Founders),
-		}
-		if workload.Want.Sealed {
-			o.Workload.Start = core.StartSealed
+			InitialCluster: spelled(workload.Want.Initial), Stopped: workload.Want.Stopped,
 		}
 		if workload.Want.Token != v.Live.Cluster.Incarnation {
 			o.Workload.State = core.Foreign
@@ -146,26 +184,57 @@ func (w *World) observeMember(v *State, m int) core.Member {
 			o.Workload.Problem = core.Problem{Reason: core.ReasonQuotaExceeded, Message: "exceeded quota"}
 		}
 	}
-	if pod := &member.Pod; pod.Exists {
-		o.Pod = core.Pod{
-			Exists: true, UID: uid("pod", m, same&SamePod != 0), Deleting: pod.Deleting,
-			MemberHash: fmt.Sprint("h", pod.Template.Hash), Running: pod.Phase == Running, Ready: pod.Ready,
-		}
-		switch {
-		case pod.Phase == Failing:
-			o.Pod.Problem = core.Problem{Reason: core.ReasonCrashLooping, Message: "etcd ended"}
-		case pod.Phase == Waiting && pod.Template.Hash == Bad && member.Claim.Bound:
-			o.Pod.Problem = core.Problem{Reason: core.ReasonImagePullFailed, Message: "no such image"}
-		}
+	if member.Pod.Exists {
+		o.Pod = observePod(member, uid("pod", m, same&SamePod != 0))
 	}
-	if claim := &member.Claim; claim.Exists {
-		o.Volumes = []core.Volume{{
-			Name: "data", UID: uid("claim", m, same&SameClaim != 0), Deleting: claim.Deleting, Bound: claim.Bound,
-			OwnerUID: fmt.Sprint("u", claim.Owner), FoundedBy: fmt.Sprint("u", claim.Founder), StorageHash: fmt.Sprint("s", claim.Storage), ClusterID: clusterID(claim.Marked), Kept: true, KeptWanted: true,
-		}}
-		if w.ClassMissing && claim.Storage == 0 && !claim.Bound && !claim.Deleting {
-			o.Volumes[0].Problem = core.Problem{Reason: core.ReasonStorageClassMissing, Message: "no such class"}
+	if member.Claim.Exists {
+		o.Volumes = []core.Volume{w.observeClaim(&v.Live.Cluster, &member.Claim, uid("claim", m, same&SameClaim != 0))}
+	}
+	switch member.Node {
+	case Gone:
+		o.Node = core.Node{Gone: true, Name: "node", Since: now}
+	case GoneLong:
+		o.Node = core.Node{Gone: true, Name: "node", Since: longAgo}
+	case Present:
+	}
+	return o
+}
+
+func observePod(member *Member, id string) core.Pod {
+	pod, hash := &member.Pod, fmt.Sprint("h", member.Pod.Template.Hash)
+	o := core.Pod{
+		Exists: true, UID: id, Deleting: pod.Deleting, MemberHash: hash, RestartHash: hash,
+		Running: pod.Phase == Running, Ready: pod.Ready,
+	}
+	switch pod.Phase {
+	case Failing:
+		o.Problem = core.Problem{Reason: core.ReasonCrashLooping, Message: "etcd ended"}
+	case FailingEmpty:
+		o.Problem = core.Problem{Reason: core.ReasonVolumeEmpty, Message: "etcd found nothing"}
+	case FailingCorrupt:
+		o.Problem = core.Problem{Reason: core.ReasonDataCorrupt, Message: "etcd cannot read its log"}
+	case FailingRemoved:
+		o.Problem = core.Problem{Reason: core.ReasonMemberRemoved, Message: "etcd was removed"}
+	case Waiting:
+		if pod.Template.Hash == Bad && member.Claim.Bound {
+			o.Problem = core.Problem{Reason: core.ReasonImagePullFailed, Message: "no such image"}
 		}
+	case Running:
+	}
+	return o
+}
+
+func (w *World) observeClaim(c *Cluster, claim *Claim, id string) core.Volume {
+	o := core.Volume{
+		Name: "data", UID: id, Deleting: claim.Deleting, Bound: claim.Bound,
+		OwnerUID: fmt.Sprint("u", claim.Owner), FoundedBy: fmt.Sprint("u", claim.Founder), Founders: spelled(claim.Founders),
+		StorageHash: fmt.Sprint("s", claim.Storage), ClusterID: clusterID(claim.Marked), Removed: claim.Removed, Kept: true, KeptWanted: true,
+	}
+	if claim.Bound && claim.Storage != c.Storage {
+		o.Misfit = "its volume is of another class"
+	}
+	if w.ClassMissing && claim.Storage == 0 && !claim.Bound && !claim.Deleting {
+		o.Problem = core.Problem{Reason: core.ReasonStorageClassMissing, Message: "no such class"}
 	}
 	return o
 }
@@ -177,13 +246,21 @@ func (w *World) status(v *State, m int) core.Status {
 	id := v.Live.Members[m].Claim.Data
 	status := core.Status{
 		Member: memberName(m), Answered: true, ClusterID: clusterID(id), ID: memberID(m, id),
-		Version: version, RaftApplied: 5000,
+		Version: version, RaftApplied: 5000, Learner: v.Learners.has(m),
 	}
-	if v.Leader != 0 && id == v.Formed {
-		status.LeaderID = memberID(int(v.Leader-1), id)
+	if !v.Nodes[m].Cut {
+		status.LeaderID = memberID(int(v.Leader)-1, id)
 	}
-	if v.Nodes[m].Behind {
+	if v.Live.Members[m].Claim.Old {
 		status.RaftApplied = 1000
+	}
+	for ill := range v.members() {
+		if v.Alarms.has(ill) && (v.Formed == 0 || id == v.Formed) {
+			status.ClusterAlarms, status.AlarmIDs = append(status.ClusterAlarms, "CORRUPT"), append(status.AlarmIDs, memberID(ill, id))
+			if ill == m {
+				status.Alarms = []string{"CORRUPT"}
+			}
+		}
 	}
 	return status
 }

@@ -26,35 +26,53 @@ func NewOperator(decide func(core.Observation) core.Decision) *Operator {
 type verdict struct {
 	actions    []core.Action
 	disruptive core.Action
-	// id and founders are what the status is to record.
-	id, founders uint8
-	// available and degraded are the conditions of the report.
-	available, degraded core.Condition
-	broken              []Broken
+	// record is what the status is to say.
+	record Record
+	// available, progressing and degraded are the conditions of the report.
+	available, progressing, degraded core.Condition
+	broken                           []Broken
 }
 
 // decide is core.Decide of a state, with a memory.
 func (w *World) decide(s *State, unready bool) *verdict {
 	view := w.view(s, unready)
-	key := view.pack()
+	key := w.pack(&view)
 	if known := w.Operator.verdicts[key]; known != nil {
 		return known
 	}
 	o := w.observation(&view)
 	decision := w.Operator.Decide(o)
-	v := &verdict{actions: decision.Actions, broken: checkDecision(o, decision)}
-	for id := uint8(1); id <= w.Incarnations; id++ {
-		if decision.Report.ClusterID == clusterID(id) {
-			v.id = id
-		}
-	}
+	v := &verdict{actions: decision.Actions, broken: checkDecision(o, decision), record: recordOf(decision.Report)}
 	v.available, v.degraded = conditionOf(decision.Report, core.Available), conditionOf(decision.Report, core.Degraded)
-	v.founders = mask(decision.Report.BootstrapMembers)
+	v.progressing = conditionOf(decision.Report, core.Progressing)
 	if n := len(v.actions); n > 0 && v.actions[n-1].Disruptive() {
 		v.actions, v.disruptive = v.actions[:n-1], v.actions[n-1]
 	}
 	w.Operator.verdicts[key] = v
 	return v
+}
+
+// recordOf is what the model keeps of a report.
+func recordOf(report core.Report) Record {
+	record := Record{
+		ID: idOf(report.ClusterID), Founders: mask(report.BootstrapMembers),
+		Next: uint8(report.NextOrdinal), Count: uint8(report.MemberCount), //nolint:gosec // Both are small.
+	}
+	for _, m := range report.Members {
+		record.Members |= 1 << memberOf(m.Name)
+	}
+	switch progressing := conditionOf(report, core.Progressing); progressing.Reason {
+	case core.ReasonRollingOut, core.ReasonDowngrading:
+		if progressing.Status == core.True {
+			record.Doing = Rolling
+		}
+	case core.ReasonHibernated:
+		record.Doing = Hibernated
+	case core.ReasonWaking:
+		record.Doing = Waking
+	default:
+	}
+	return record
 }
 
 // restless is whether another report follows although nothing has changed.
@@ -68,8 +86,8 @@ func (w *World) restless(s *State) bool {
 }
 
 // mask is a set of members by name.
-func mask(names []string) uint8 {
-	var set uint8
+func mask(names []string) Set {
+	var set Set
 	for _, name := range names {
 		set |= 1 << memberOf(name)
 	}
@@ -77,19 +95,49 @@ func mask(names []string) uint8 {
 }
 
 func memberOf(name string) int {
-	m := 0
-	if _, err := fmt.Sscanf(name, "etcd-%d", &m); err != nil || m >= MaxMembers {
+	m := slices.Index(names[:], name)
+	if m < 0 {
 		panic(fmt.Sprintf("the core named a member %q, which the model does not have", name))
 	}
 	return m
+}
+
+// byIDs is a set of members by ID.
+func byIDs(ids []string) Set {
+	var set Set
+	for _, id := range ids {
+		set |= 1 << ordinalOf(id)
+	}
+	return set
+}
+
+func ordinalOf(id string) uint8 {
+	var m, cluster uint8
+	if _, err := fmt.Sscanf(id, "m%d.%d", &m, &cluster); err != nil {
+		panic(fmt.Sprintf("the core named the member ID %q, which the model does not have", id))
+	}
+	return m
+}
+
+func idOf(cluster string) uint8 {
+	var id uint8
+	if _, err := fmt.Sscanf(cluster, "c%d", &id); err != nil && cluster != "" {
+		panic(fmt.Sprintf("the core named the cluster ID %q, which the model does not have", cluster))
+	}
+	return id
 }
 
 // Pass is what comes out of one step: what it did, in words if they are asked for, and the promises it broke.
 type Pass struct {
 	Broken []Broken
 	Words  *strings.Builder
-	// late steps rest on a decision that was made earlier.
-	late bool
+	// late steps rest on a decision that was made earlier, stale ones on an old view, of this EtcdCluster.
+	late, stale bool
+	seen        Cluster
+	// beyond is whether the step leads out of the model.
+	beyond bool
+	// changes are those of the member list.
+	changes []string
 }
 
 func (p *Pass) say(format string, args ...any) {
@@ -119,14 +167,13 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 		return false
 	}
 	v := w.decide(s, cut.Unready)
-	reports := v.id != cluster.RecordedID || v.founders != cluster.RecordedFounders
+	reports := v.record != cluster.Status
 	never := v.disruptive == nil || isRecreate(v.disruptive) || s.Late.Kind != NotLate
 	if cut.Early && cut.After >= writes(v, reports) || cut.Late && never {
 		return false
 	}
-	for _, broken := range v.broken {
-		p.broke(broken.Promise, "%s", broken.Why)
-	}
+	p.seen, p.stale = cluster, s.Stale
+	p.Broken = append(p.Broken, v.broken...)
 	left := cut.After
 	if reports {
 		if cut.Early && left == 0 {
@@ -137,8 +184,8 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 			p.say("its status write conflicts")
 			return true
 		}
-		p.say("records cluster %q and founders %v", clusterID(v.id), w.founders(v.founders))
-		s.Live.Cluster.RecordedID, s.Live.Cluster.RecordedFounders = v.id, v.founders
+		p.say("records %s", v.record)
+		s.Live.Cluster.Status = v.record
 		s.SameCluster = false
 	}
 	refused := false
@@ -149,13 +196,16 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 		left--
 		done := w.act(s, cluster, action, p)
 		p.say("%s", describe(action, done))
-		refused = refused || !done
+		if refused = !done; refused {
+			break
+		}
 	}
 	if v.disruptive == nil || refused || cut.Early && left == 0 && !isRecreate(v.disruptive) {
 		return true
 	}
 	if cut.Late {
-		w.postpone(s, v.disruptive)
+		s.Late = order(v.disruptive)
+		s.Late.Same = s.Late.Same || s.Late.Kind.about() == 0
 		p.say("is held up before %s", describe(v.disruptive, true))
 		return true
 	}
@@ -167,50 +217,8 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 	}
 	done := w.act(s, cluster, v.disruptive, p)
 	p.say("%s", describe(v.disruptive, done))
+	if done && (isAdd(v.disruptive) || isRemove(v.disruptive)) {
+		p.changes = append(p.changes, describe(v.disruptive, true))
+	}
 	return true
 }
-
-// writes counts the points at which a pass can be cut off.
-func writes(v *verdict, reports bool) int {
-	n := len(v.actions)
-	if reports {
-		n++
-	}
-	if v.disruptive != nil {
-		n++
-	}
-	return n
-}
-
-func isRecreate(action core.Action) bool {
-	_, is := action.(core.RecreateMember)
-	return is
-}
-
-func describe(action core.Action, done bool) string {
-	words := action.Step()
-	switch a := action.(type) {
-	case core.ApplyMember:
-		words = fmt.Sprintf("applies %s to found a cluster of %s", a.Member, strings.Join(a.BootstrapMembers, ","))
-		if a.Start == core.StartSealed {
-			words = "applies " + a.Member + " sealed"
-		}
-		if a.Retry != 0 {
-			words += " and nudges it"
-		}
-	case core.MarkVolumes:
-		words = fmt.Sprintf("marks the claim of %s with %q", a.Member, slices.MaxFunc(a.Volumes, byID).ClusterID)
-	case core.RestartMember:
-		words = fmt.Sprintf("restarts %s (needs %d others)", a.Member, a.Needs)
-	case core.MoveLeader:
-		words = fmt.Sprintf("moves the leadership from %s to %s", a.From, a.To)
-	case core.RecreateMember:
-		words = "deletes StatefulSet and claim of " + a.Member
-	}
-	if !done {
-		words += " (refused by a precondition)"
-	}
-	return words
-}
-
-func byID(a, b core.Volume) int { return strings.Compare(a.ClusterID, b.ClusterID) }

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"math/bits"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
@@ -12,24 +11,41 @@ type Promise string
 
 // The promises.
 const (
-	// KeepsQuorum: a restart leaves a quorum of members that serve and are caught up, if there was a quorum before.
+	// KeepsQuorum: a restart or a removal leaves a quorum of voters that serve and are caught up, if there was a quorum
+	// before; and a learner becomes a voter only if the voters that serve are a quorum with it.
 	KeepsQuorum Promise = "keeps quorum"
-	// KeepsQuorumLate: a restart that was decided about earlier leaves a quorum of members that serve.
-	KeepsQuorumLate Promise = "a late restart keeps quorum"
+	// KeepsQuorumLate: one that was decided about earlier leaves a quorum of voters that serve.
+	KeepsQuorumLate Promise = "a late step keeps quorum"
 	// LetsElect: a restart leaves enough processes for an election that is under way, once a cluster is recorded.
 	LetsElect Promise = "lets members elect"
 	// OneAtATime: no member is taken down while another is still down by our doing.
 	OneAtATime Promise = "one member at a time"
-	// LeaderLast: the leader hands over before it is restarted, if it can be reached, and to a member that can lead.
-	LeaderLast Promise = "leadership moves before the leader restarts"
-	// FoundsOnce: no cluster forms while a volume holds data of another one that has formed.
+	// LeaderLast: the leader hands over before it is restarted or removed, if it can be reached, and to a member that
+	// can lead.
+	LeaderLast Promise = "leadership moves before the leader goes"
+	// FoundsOnce: no cluster forms while a volume holds data of another one that has formed, and all that found one
+	// found the same.
 	FoundsOnce Promise = "a cluster is founded once"
 	// StartsClean: no member even starts to found one then.
 	StartsClean Promise = "no member founds a cluster next to data"
 	// StaysLost: a member that is recorded to have run never starts over on an empty volume.
 	StaysLost Promise = "lost data is not papered over"
-	// KeepsData: no claim that has a volume is deleted.
-	KeepsData Promise = "no volume is deleted"
+	// LosesNothing: no majority that could elect a leader lacks an acknowledged write.
+	LosesNothing Promise = "no acknowledged write is lost"
+	// KeepsData: no claim that has a volume is deleted while its member is in the member list.
+	KeepsData Promise = "no volume is deleted while its member is listed"
+	// RemovedFirst: a member is removed before its StatefulSet goes, or its claim is marked as removed.
+	RemovedFirst Promise = "a member is removed first"
+	// NoReuse: no name is given to a second member.
+	NoReuse Promise = "no name is used again"
+	// Bounded: there is one voter more than asked for at most, and nothing is added beside a member that never started.
+	Bounded Promise = "no more members than asked for"
+	// NotWithoutNeed: a member that could come back with its data is not removed, unless the user asked for it.
+	NotWithoutNeed Promise = "no member is replaced without need"
+	// PromotesReady: only a sealed learner that has caught up is made a voter.
+	PromotesReady Promise = "only learners that are ready become voters"
+	// NoOscillation: without faults no member is added that is removed again.
+	NoOscillation Promise = "nothing is done and undone"
 	// OneDisruption: a decision has one disruptive action at most, and it is the last.
 	OneDisruption Promise = "one disruption a decision"
 	// HandsOff: nothing is done to a cluster that is paused or on its way out.
@@ -38,6 +54,8 @@ const (
 	Settles Promise = "settles"
 	// Delivers: that state is as the spec asks, as far as the data is there.
 	Delivers Promise = "delivers what the spec asks"
+	// CleansUp: then nothing is left of members that were removed.
+	CleansUp Promise = "nothing is left over"
 	// Revives: a member whose StatefulSet was deleted gets it again.
 	Revives Promise = "a deleted StatefulSet comes back"
 	// Follows: a claim that never had a volume follows the spec.
@@ -76,78 +94,162 @@ func checkDecision(o core.Observation, d core.Decision) []Broken {
 	return nil
 }
 
-// checkRestart checks the restart of a member against what is really the case.
-func (w *World) checkRestart(s *State, m int, p *Pass) {
-	if w.Size == 1 {
-		return
+// checkState checks what has to hold in every state.
+func (s *State) checkState(p *Pass) {
+	old := 0
+	for m := range s.members() {
+		if s.Voters.has(m) && s.hasData(m) && s.Live.Members[m].Claim.Old && s.Live.Members[m].Claim.Harm != Unreadable {
+			old++
+		}
 	}
-	w.checkContained(s, m, p)
-	if !s.serves(m) {
-		return
+	if old > 0 && old >= s.quorum() {
+		p.broke(LosesNothing, "%d of %d voters lack an acknowledged write and could elect a leader without it", old, s.Voters.size())
 	}
-	staying, need := w.staying(s, m), quorum(w.Size)
-	if p.late {
-		if after := w.running(s, m); s.Leader != 0 && after < need {
-			p.broke(KeepsQuorumLate, "without %s only %d members serve, of %d needed", memberName(m), after, need)
+}
+
+// checkStays checks that the voters that stay without a member are a quorum of those that there will be.
+func (s *State) checkStays(m, voters int, what string, p *Pass) {
+	need := quorum(voters)
+	// What a stale cache does not show, that a pod is stopping, is not known in time.
+	if p.late || p.stale {
+		if after := s.count(func(other int) bool { return other != m }); s.Leader != 0 && after < need {
+			p.broke(KeepsQuorumLate, "%s of %s: without it only %d voters serve, of %d needed", what, memberName(m), after, need)
 		}
 		return
 	}
-	if s.Leader != 0 && staying < need {
-		p.broke(KeepsQuorum, "without %s only %d members serve and are caught up, of %d needed", memberName(m), staying, need)
+	if staying := s.staying(m); s.Leader != 0 && staying < need {
+		p.broke(KeepsQuorum, "%s of %s: without it only %d voters serve and are caught up, of %d needed", what, memberName(m), staying, need)
 	}
-	if !w.recorded(s) {
+}
+
+// checkRestart checks the restart of a member against what is really the case.
+func (w *World) checkRestart(s *State, m int, p *Pass) {
+	if s.list().size() <= 1 && s.Formed != 0 || w.Size == 1 && s.Formed == 0 {
+		return
+	}
+	w.checkContained(s, m, p)
+	if !s.serves(m) || !s.Voters.has(m) {
+		return
+	}
+	if p.late {
+		if after := s.running(m); s.Leader != 0 && after < s.quorum() {
+			p.broke(KeepsQuorumLate, "without %s only %d voters serve, of %d needed", memberName(m), after, s.quorum())
+		}
+		return
+	}
+	staying := s.staying(m)
+	if s.Leader != 0 && staying < s.quorum() {
+		p.broke(KeepsQuorum, "without %s only %d voters serve and are caught up, of %d needed", memberName(m), staying, s.quorum())
+	}
+	if !s.recorded() {
 		// Nobody was told of the cluster yet.
 		return
 	}
-	if s.Leader == 0 && w.staying(s, -1) >= need && staying < need {
-		p.broke(LetsElect, "an election was under way; without %s only %d members can elect, of %d needed", memberName(m), staying, need)
+	if s.Leader == 0 && s.staying(-1) >= s.quorum() && staying < s.quorum() {
+		p.broke(LetsElect, "an election was under way; without %s only %d voters can elect, of %d needed", memberName(m), staying, s.quorum())
 	}
-	for other := range w.Size {
+	for other := range s.members() {
 		if other != m && s.Nodes[other].DownByUs {
 			p.broke(OneAtATime, "%s serves, and %s is still down by our doing", memberName(m), memberName(other))
 		}
 	}
-	if s.Leader == uint8(m+1) && !s.Nodes[m].Unreachable {
+	if int(s.Leader) == m+1 && !s.Nodes[m].Unreachable {
 		p.broke(LeaderLast, "%s leads", memberName(m))
 	}
 }
 
 // recorded is whether it is recorded anywhere that the cluster has formed.
-func (w *World) recorded(s *State) bool {
-	for m := range w.Size {
+func (s *State) recorded() bool {
+	for m := range s.members() {
 		if s.Live.Members[m].Claim.Marked != 0 {
 			return true
 		}
 	}
-	return s.Live.Cluster.RecordedID != 0
+	return s.Live.Cluster.Status.ID != 0
 }
 
-// checkHandover checks that the new leader can lead.
+// checkHandover checks that the new leader can lead. What is late cannot know.
 func (w *World) checkHandover(s *State, to int, p *Pass) {
-	if s.Live.Members[to].Pod.Deleting || s.Nodes[to].Behind {
+	if s.Live.Members[to].Pod.Deleting || s.Live.Members[to].Claim.Old {
 		p.broke(LeaderLast, "the leadership went to %s, which is stopping or behind", memberName(to))
+	}
+}
+
+// checkAdd checks a member that is added.
+func (w *World) checkAdd(s *State, m int, p *Pass) {
+	if m < s.members() {
+		p.broke(NoReuse, "%s was a member before", memberName(m))
+	}
+	if unstarted := s.list() &^ s.Started; unstarted != 0 {
+		p.broke(Bounded, "%s is added while %s have never started", memberName(m), join(unstarted))
+	}
+	if most := int(p.seen.Size) + 1; !p.late && s.list().size()+1 > most {
+		p.broke(Bounded, "with %s there are more than %d members", memberName(m), most)
+	}
+}
+
+// checkPromote checks a learner that is to become a voter.
+func (w *World) checkPromote(s *State, m int, p *Pass) {
+	member := &s.Live.Members[m]
+	switch {
+	case !s.Learners.has(m) || s.Leader == 0:
+		return
+	case member.Workload.Exists && member.Workload.Want.Start != core.StartSealed:
+		p.broke(PromotesReady, "%s is promoted before it is sealed", memberName(m))
+	case p.late || p.stale:
+		return
+	case member.Claim.Old || !s.serves(m):
+		p.broke(PromotesReady, "%s is promoted before it has caught up", memberName(m))
+	}
+	if voters := s.Voters.size() + 1; s.staying(-1)+1 < quorum(voters) {
+		p.broke(KeepsQuorum, "with %s there are %d voters, of which %d serve", memberName(m), voters, s.staying(-1)+1)
+	}
+	if most := int(p.seen.Size) + 1; s.Voters.size()+1 > most {
+		p.broke(Bounded, "with %s there are more than %d voters", memberName(m), most)
+	}
+}
+
+// checkRemove checks a member that was removed from the list.
+func (w *World) checkRemove(s *State, m int, p *Pass) {
+	if s.Voters.has(m) {
+		s.checkStays(m, s.Voters.size()-1, "removal", p)
+	}
+	if int(s.Leader) == m+1 && !p.late {
+		p.broke(LeaderLast, "%s leads and is removed", memberName(m))
+	}
+	if p.late || s.list().size() > int(p.seen.Size) || !s.Started.has(m) {
+		return
+	}
+	member := &s.Live.Members[m]
+	sound := member.Claim.Exists && !member.Claim.Deleting && member.Claim.Harm == Intact && s.hasData(m) && !s.Alarms.has(m)
+	asked := p.seen.Replace.has(m) || member.Claim.Storage != p.seen.Storage
+	if sound && !asked && member.Node != GoneLong {
+		p.broke(NotWithoutNeed, "%s could serve with its data and is removed", memberName(m))
 	}
 }
 
 // checkFounding checks a member that starts on an empty volume.
 func (w *World) checkFounding(s *State, m int, p *Pass) {
 	template := s.Live.Members[m].Pod.Template
-	for other := range w.Size {
-		if data := s.Live.Members[other].Claim.Data; data != 0 && data == s.Formed && data != template.Token+1 {
+	for other := range s.members() {
+		member := &s.Live.Members[other]
+		if data := member.Claim.Data; data != 0 && data == s.Formed && data != template.Token+1 {
 			p.broke(StartsClean, "%s founds another cluster while the volume of %s holds data", memberName(m), memberName(other))
 		}
+		peer := member.Pod.Template
+		together := member.Pod.Exists && template.Start == core.StartBootstrap && peer.Start == template.Start && peer.Token == template.Token && member.Claim.Data == peer.Token+1
+		if together && peer.Initial != template.Initial {
+			p.broke(FoundsOnce, "%s founds a cluster of %s, %s one of %s", memberName(m), join(template.Initial), memberName(other), join(peer.Initial))
+		}
 	}
-	if s.Nodes[m].Ran != 0 {
-		p.broke(StaysLost, "%s starts empty although it is recorded to have run", memberName(m))
-	}
-	if template.Partial {
-		p.broke(FoundsOnce, "%s founds a cluster that lacks members", memberName(m))
+	if s.Nodes[m].Ran != 0 || s.Voters.has(m) && s.Started.has(m) && template.Start == core.StartJoin {
+		p.broke(StaysLost, "%s starts empty although it has run", memberName(m))
 	}
 }
 
 // checkForming checks a majority that forms a cluster.
-func (w *World) checkForming(s *State, id uint8, p *Pass) {
-	for m := range w.Size {
+func (s *State) checkForming(id uint8, p *Pass) {
+	for m := range s.members() {
 		if data := s.Live.Members[m].Claim.Data; data != 0 && data == s.Formed && data != id {
 			p.broke(FoundsOnce, "cluster %d forms while the volume of %s holds data of cluster %d", id, memberName(m), data)
 		}
@@ -155,57 +257,10 @@ func (w *World) checkForming(s *State, id uint8, p *Pass) {
 }
 
 // checkClaim checks a claim that is deleted.
-func checkClaim(claim Claim, m int, p *Pass) {
-	if claim.Bound || claim.Data != 0 {
+func checkClaim(s *State, m int, p *Pass) {
+	claim := &s.Live.Members[m].Claim
+	if (claim.Bound || claim.Data != 0) && (s.Formed == 0 || s.list().has(m)) {
 		p.broke(KeepsData, "the claim of %s has a volume", memberName(m))
-	}
-}
-
-// checkEnd checks a state in which nothing happens any more.
-func (w *World) checkEnd(s *State, p *Pass) {
-	cluster := &s.Live.Cluster
-	if !cluster.Exists {
-		return
-	}
-	v := w.decide(s, false)
-	switch {
-	case len(v.actions) > 0 || v.disruptive != nil:
-		p.broke(Settles, "nothing changes any more, but the operator still acts: %v %v", v.actions, v.disruptive)
-	case w.restless(s):
-		p.broke(Settles, "the report changes although nothing else does")
-	case v.id != cluster.RecordedID || v.founders != cluster.RecordedFounders:
-		p.broke(Settles, "the status cannot be recorded")
-	}
-	if cluster.Deleting {
-		p.broke(Settles, "the deletion never ends")
-	}
-	if !cluster.Paused && w.checkRevived(s, v, p) && cluster.Hash != Bad {
-		w.checkDelivered(s, v, p)
-	}
-	w.checkReport(s, v, p)
-}
-
-func conditionOf(r core.Report, kind string) core.Condition {
-	for _, c := range r.Conditions {
-		if c.Type == kind {
-			return c
-		}
-	}
-	return core.Condition{}
-}
-
-// checkReport compares the status with the truth.
-func (w *World) checkReport(s *State, v *verdict, p *Pass) {
-	available, degraded := v.available, v.degraded
-	if (available.Status == core.True) != (s.Leader != 0) {
-		p.broke(TellsTruth, "Available is %s (%s), leader %d", available.Status, available.Message, s.Leader)
-	}
-	for m := range w.Size {
-		member := &s.Live.Members[m]
-		ran := member.Claim.Marked != 0 || member.Workload.Exists && member.Workload.Want.Sealed
-		if ran && !s.serves(m) && degraded.Status != core.True {
-			p.broke(TellsTruth, "%s has run and does not serve, but nothing is Degraded", memberName(m))
-		}
 	}
 }
 
@@ -213,101 +268,13 @@ func (w *World) checkReport(s *State, v *verdict, p *Pass) {
 func (w *World) checkContained(s *State, m int, p *Pass) {
 	member := &s.Live.Members[m]
 	moves := member.Workload.Known.Hash == Bad && member.Pod.Template.Hash != Bad
-	if s.Formed == 0 || member.Claim.Data != s.Formed || !moves {
+	if !s.hasData(m) || member.Claim.Harm == Unreadable || !moves {
 		return
 	}
-	for other := range w.Size {
+	for other := range s.members() {
 		member := &s.Live.Members[other]
-		if other != m && member.Claim.Data == s.Formed && member.Pod.Exists && member.Pod.Template.Hash == Bad {
+		if other != m && s.hasData(other) && s.list().has(other) && member.Pod.Exists && member.Pod.Template.Hash == Bad {
 			p.broke(Contained, "%s is moved to a spec with which %s does not run", memberName(m), memberName(other))
 		}
 	}
-}
-
-// checkRevived checks that every founder, and every member with data, has a StatefulSet.
-func (w *World) checkRevived(s *State, v *verdict, p *Pass) bool {
-	all := true
-	for m := range w.Size {
-		member := &s.Live.Members[m]
-		wanted := s.Live.Cluster.RecordedFounders&(1<<m) != 0 || s.Formed != 0 && member.Claim.Data == s.Formed
-		if wanted && !member.Workload.Exists && !w.blockedByVolumes(s, v) {
-			p.broke(Revives, "the StatefulSet of %s is never made again", memberName(m))
-			all = false
-		}
-	}
-	return all
-}
-
-// checkDelivered checks that every member with data runs what the spec asks.
-func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
-	cluster := &s.Live.Cluster
-	waits := false
-	for m := range w.Size {
-		claim := &s.Live.Members[m].Claim
-		if claim.Exists && !claim.Bound && claim.Storage != cluster.Storage && !w.blockedByVolumes(s, v) {
-			waits = true
-			p.broke(Follows, "the claim of %s waits for a volume that the spec does not ask for", memberName(m))
-		}
-	}
-	if s.Formed == 0 {
-		if !waits && !w.excused(s, v) {
-			p.broke(Delivers, "the cluster was never formed: %s", v.degraded.Message)
-		}
-		return
-	}
-	if w.withData(s) < quorum(w.Size) || w.blockedByVolumes(s, v) {
-		return
-	}
-	if cluster.RecordedID != s.Formed {
-		p.broke(Delivers, "cluster %d is not recorded", s.Formed)
-	}
-	for m := range w.Size {
-		member := &s.Live.Members[m]
-		if member.Claim.Data != s.Formed {
-			continue
-		}
-		if !s.serves(m) {
-			p.broke(Delivers, "%s has its data but does not serve", memberName(m))
-		}
-		// While a volume is lost the rollout waits.
-		whole := w.withData(s) == w.Size
-		if whole && (member.Workload.Want.Hash != cluster.Hash || member.Pod.Template.Hash != cluster.Hash) {
-			p.broke(Delivers, "%s does not run what the spec asks", memberName(m))
-		}
-		if member.Claim.Marked != s.Formed || member.Claim.Owner != cluster.Incarnation {
-			p.broke(Delivers, "%s is not marked", memberName(m))
-		}
-		if member.Workload.Want.Hash == cluster.Hash && !member.Workload.Want.Sealed {
-			p.broke(Delivers, "%s is not sealed", memberName(m))
-		}
-	}
-}
-
-// blockedByVolumes is whether volumes of an earlier object of the same name, that do not say whose data they hold,
-// are in the way, and reported. A person has to decide.
-func (w *World) blockedByVolumes(s *State, v *verdict) bool {
-	blocked := false
-	if v.degraded.Reason != core.ReasonDataVolumesExist {
-		return false
-	}
-	for m := range w.Size {
-		claim := &s.Live.Members[m].Claim
-		if claim.Marked != 0 {
-			return false
-		}
-		blocked = blocked || claim.Bound && claim.Owner != s.Live.Cluster.Incarnation
-	}
-	return blocked
-}
-
-// excused is whether there is a reason why no cluster has formed.
-func (w *World) excused(s *State, v *verdict) bool {
-	var refused uint8
-	for m := range w.Size {
-		member := &s.Live.Members[m]
-		if member.Workload.Exists && member.Workload.Storage != s.Live.Cluster.Storage && w.ClassMissing {
-			refused |= 1 << m
-		}
-	}
-	return w.blockedByVolumes(s, v) || bits.OnesCount8(refused) > 0 || w.ClassMissing && s.Live.Cluster.Storage == 0
 }

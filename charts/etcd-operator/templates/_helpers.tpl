@@ -72,7 +72,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, delete]
+  verbs: [get, list, watch, patch, delete]
+# CPU and memory change without a restart.
+- apiGroups: [""]
+  resources: [pods/resize]
+  verbs: [patch]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, patch, delete]
@@ -95,6 +99,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [storage.k8s.io]
   resources: [storageclasses]
   verbs: [get, list, watch]
+# Whether the node of a member is gone, and from which nodes its volume can be reached.
+- apiGroups: [""]
+  resources: [nodes, persistentvolumes]
+  verbs: [get]
 {{- end }}
 
 {{/* The operator's ServiceAccount as the one subject of a binding. */}}

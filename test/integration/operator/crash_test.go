@@ -186,8 +186,7 @@ func (s *scene) singleWrites(limit int) (lives int) {
 func (s *scene) checkOneCluster() {
 	s.Helper()
 	cluster := s.cluster()
-	for n := range *cluster.Spec.Size {
-		name := fmt.Sprintf("demo-%d", n)
+	for _, name := range s.members() {
 		if id := fmt.Sprintf("%x", s.member(name).Header.ClusterId); id != cluster.Status.ClusterID {
 			s.Errorf("member %s belongs to cluster %s, the status says %s", name, id, cluster.Status.ClusterID)
 		}

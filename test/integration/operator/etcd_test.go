@@ -12,6 +12,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 )
 
 // connect connects to the members as users do: by the endpoints of the status, or to those given.
@@ -112,8 +114,17 @@ func (w *writer) run(ctx context.Context) {
 			last = now
 		case ctx.Err() == nil:
 			w.failed++
+			w.follow(ctx)
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// follow connects to the members that there are by now, as a client does that syncs its endpoints.
+func (w *writer) follow(ctx context.Context) {
+	cluster := &v1alpha1.EtcdCluster{}
+	if err := env.Client.Get(ctx, w.scene.key("demo"), cluster); err == nil && len(cluster.Status.Endpoints) > 1 {
+		w.connection.SetEndpoints(cluster.Status.Endpoints[1:]...)
 	}
 }
 
@@ -123,6 +134,7 @@ func (w *writer) finish() {
 	s.Helper()
 	w.cancel()
 	w.done.Wait()
+	w.follow(s.Context())
 	present := map[string]bool{}
 	s.eventually("what was written is read", patience, func() error {
 		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)

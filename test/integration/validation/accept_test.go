@@ -23,14 +23,15 @@ storage: {medium: Disk, size: 10Gi, retention: {whenDeleted: Retain, whenScaled:
 security: {tls: {client: {mode: Disabled}, peer: {mode: Disabled}}}
 podTemplate: {metadata: {}, spec: {imagePullPolicy: IfNotPresent, terminationGracePeriodSeconds: 30}}
 services: {client: {type: ClusterIP}}
+healing: {memberUnhealthyAfter: 10m}
 `
 
 func TestDefaults(t *testing.T) {
 	for name, spec := range map[string]string{
 		"an empty spec":          "{}",
 		"the defaults written":   defaults,
-		"nulls":                  "{size: null, version: null, storage: null, services: null, podTemplate: {spec: null}}",
-		"empty parts":            "{storage: {}, security: {tls: {}}, services: {client: {}}, podTemplate: {spec: {}}}",
+		"nulls":                  "{size: null, version: null, storage: null, services: null, healing: null, podTemplate: {spec: null}}",
+		"empty parts":            "{storage: {}, security: {tls: {}}, services: {client: {}}, healing: {}, podTemplate: {spec: {}}}",
 		"part of the retention":  "storage: {retention: {whenScaled: Delete}}",
 		"one of the planes' TLS": "security: {tls: {peer: {}}}",
 	} {
@@ -49,6 +50,15 @@ func TestDefaults(t *testing.T) {
 		}
 		if size, _, _ := unstructured.NestedString(stored.Object, "spec", "storage", "wal", "size"); size != "2Gi" {
 			t.Errorf("spec.storage.wal.size is %q, not 2Gi", size)
+		}
+	})
+	t.Run("growth has a default threshold", func(t *testing.T) {
+		stored := object(t, newName(), "storage: {autoGrow: {limit: 10Gi}}")
+		if err := create(t, stored); err != nil {
+			t.Fatal(err)
+		}
+		if threshold, _, _ := unstructured.NestedInt64(stored.Object, "spec", "storage", "autoGrow", "thresholdPercent"); threshold != 80 {
+			t.Errorf("spec.storage.autoGrow.thresholdPercent is %d, not 80", threshold)
 		}
 	})
 }
@@ -81,6 +91,7 @@ storage:
   size: 20Gi
   storageClassName: fast.example.com
   wal: {size: 4Gi, storageClassName: faster}
+  autoGrow: {limit: 100Gi, thresholdPercent: 90}
   retention: {whenDeleted: Delete, whenScaled: Retain}
 security: {tls: {client: {mode: Disabled}, peer: {mode: Disabled}}}
 config:
@@ -100,6 +111,7 @@ config:
   backend-batch-interval: 0.5s
   tls-min-version: TLS1.3
 services: {client: {type: LoadBalancer, annotations: {example.com/lb: internal}}}
+healing: {memberUnhealthyAfter: 1h30m0.5s}
 podTemplate:
   metadata:
     labels: {team: storage, example.com/tier: ""}
@@ -171,16 +183,21 @@ podTemplate:
 
 func TestAccepted(t *testing.T) {
 	accepted := map[string]string{
-		"everything at once": everything,
-		"in memory":          "{size: 1, storage: {medium: Memory, size: 64Mi}, config: {unsafe-no-fsync: 'true'}}",
-		"hibernated":         "size: 0",
-		"size as a number":   "storage: {size: 1073741824}",
-		"the largest volume": "storage: {size: 64Ti}",
-		"a prerelease":       "version: 3.7.0-rc.1",
-		"experimental flags": "{version: 3.5.33, config: {experimental-initial-corrupt-check: 'true', experimental-corrupt-check-time: 1h}}",
-		"a gate of 3.7":      "{version: 3.7.3, config: {feature-gates: 'PriorityRequest=true,AllBeta=false'}}",
-		"by revisions":       "config: {auto-compaction-mode: revision, auto-compaction-retention: '1000'}",
-		"a local registry":   "repository: localhost:5000/etcd",
+		"everything at once":     everything,
+		"in memory":              "{size: 1, storage: {medium: Memory, size: 64Mi}, config: {unsafe-no-fsync: 'true'}}",
+		"hibernated":             "size: 0",
+		"size as a number":       "storage: {size: 1073741824}",
+		"the largest volume":     "storage: {size: 64Ti}",
+		"a prerelease":           "version: 3.7.0-rc.1",
+		"experimental flags":     "{version: 3.5.33, config: {experimental-initial-corrupt-check: 'true', experimental-corrupt-check-time: 1h}}",
+		"a gate of 3.7":          "{version: 3.7.3, config: {feature-gates: 'PriorityRequest=true,AllBeta=false'}}",
+		"by revisions":           "config: {auto-compaction-mode: revision, auto-compaction-retention: '1000'}",
+		"a local registry":       "repository: localhost:5000/etcd",
+		"replaced soon":          "healing: {memberUnhealthyAfter: 30s}",
+		"replaced late":          "healing: {memberUnhealthyAfter: 168h}",
+		"replaced in Go's words": "healing: {memberUnhealthyAfter: 168h0m0s}",
+		"replaced after seconds": "healing: {memberUnhealthyAfter: 604800s}",
+		"growth in numbers":      "storage: {size: 1073741824, autoGrow: {limit: 2147483648}}",
 	}
 	for _, size := range []int{0, 1, 3, 5, 7, 9} {
 		accepted[fmt.Sprint("size ", size)] = fmt.Sprint("size: ", size)
@@ -207,7 +224,7 @@ func TestEveryFieldIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []any{
-		spec, spec.Storage, *spec.Storage.WAL, spec.Storage.Retention, spec.PodTemplate, spec.PodTemplate.Metadata,
+		spec, spec.Storage, *spec.Storage.WAL, *spec.Storage.AutoGrow, spec.Storage.Retention, spec.Healing, spec.PodTemplate, spec.PodTemplate.Metadata,
 		spec.PodTemplate.Spec, spec.Services.Client, spec.Security.TLS,
 	} {
 		value := reflect.ValueOf(part)

@@ -51,7 +51,7 @@ func fullStatus() v1alpha1.EtcdClusterStatus {
 	size, now := resource.MustParse("3Gi"), metav1.NewTime(time.Now().Truncate(time.Second))
 	status := v1alpha1.EtcdClusterStatus{
 		ObservedGeneration: 1, Phase: "Running", ClusterID: "cdf818194e3a8c32", Version: "3.6.16", Leader: "main-0",
-		MemberCount: 9, ReadyMembers: 9, Ready: "9/9", DBSize: &size, MeasuredAt: &now, Selector: "etcd.etcd.io/cluster=main",
+		NextOrdinal: 2147483647, MemberCount: 9, ReadyMembers: 9, Ready: "9/9", DBSize: &size, MeasuredAt: &now, Selector: "etcd.etcd.io/cluster=main",
 	}
 	for i := range 16 {
 		status.Conditions = append(status.Conditions, metav1.Condition{
@@ -156,7 +156,7 @@ func TestKubectl(t *testing.T) {
 	})
 	t.Run("every field is explained", func(t *testing.T) {
 		for _, path := range []string{
-			"", ".storage", ".storage.wal", ".storage.retention", ".security", ".security.tls", ".podTemplate",
+			"", ".storage", ".storage.wal", ".storage.autoGrow", ".storage.retention", ".healing", ".security", ".security.tls", ".podTemplate",
 			".podTemplate.metadata", ".podTemplate.spec", ".podTemplate.spec.volumes", ".services", ".services.client",
 		} {
 			if text := kubectl(t, "explain", "etcdcluster.spec"+path); strings.Contains(text, "<no description>") {

@@ -5,7 +5,7 @@ package validation
 import "testing"
 
 // TestTransitions tries changes that are allowed, and that each can be taken back: after a bad change the good
-// spec can always be applied again. Only a volume that has grown stays so.
+// spec can always be applied again. Only a version below what etcd supports going back to stays behind.
 func TestTransitions(t *testing.T) {
 	for _, c := range []struct {
 		name, from, to string
@@ -13,16 +13,32 @@ func TestTransitions(t *testing.T) {
 	}{
 		{name: "scale out", from: "size: 3", to: "size: 5"},
 		{name: "scale by several", from: "size: 1", to: "size: 9"},
+		{name: "scale in", from: "size: 9", to: "size: 1"},
 		{name: "hibernate", from: "size: 3", to: "size: 0"},
+		{name: "hibernate and change at once", from: "{size: 3, version: 3.6.16}", to: "{size: 0, version: 3.7.3, storage: {size: 20Gi}}"},
 		{name: "a patch of the version", from: "version: 3.6.5", to: "version: 3.6.16"},
 		{name: "an old 3.5 to a newer one", from: "version: 3.5.19", to: "version: 3.5.33"},
+		{name: "an old 3.5 to 3.6", from: "version: 3.5.25", to: "version: 3.6.16", oneWay: true},
+		{name: "an old 3.5 to 3.7", from: "version: 3.5.20", to: "version: 3.7.3", oneWay: true},
+		{name: "an old 3.5 to the default", from: "version: 3.5.20", to: "{}", oneWay: true},
+		{name: "an old 3.6 to 3.7", from: "version: 3.6.10", to: "version: 3.7.3", oneWay: true},
+		{name: "an old 3.6 to 3.5", from: "version: 3.6.0", to: "version: 3.5.26"},
+		{name: "3.5 to 3.7", from: "version: 3.5.33", to: "version: 3.7.3"},
 		{name: "3.5 to 3.6", from: "version: 3.5.26", to: "version: 3.6.0"},
 		{name: "3.6 to 3.7", from: "version: 3.6.11", to: "version: 3.7.0"},
 		{name: "3.6 to a prerelease of 3.7", from: "version: 3.6.16", to: "version: 3.7.0-rc.1"},
 		{name: "a version that does not exist", from: "version: 3.6.16", to: "version: 3.6.9999"},
 		{name: "an image that does not exist", from: "{}", to: "repository: example.com/none"},
-		{name: "a larger volume", from: "storage: {size: 1Gi}", to: "storage: {size: 2Gi}", oneWay: true},
-		{name: "a larger log volume", from: "storage: {wal: {size: 1Gi}}", to: "storage: {wal: {size: 2Gi}}", oneWay: true},
+		{name: "a larger volume", from: "storage: {size: 1Gi}", to: "storage: {size: 2Gi}"},
+		{name: "a larger log volume", from: "storage: {wal: {size: 1Gi}}", to: "storage: {wal: {size: 2Gi}}"},
+		{name: "a volume that is smaller by its unit", from: "storage: {size: 1Gi}", to: "storage: {size: 1G}"},
+		{name: "a smaller volume while hibernated", from: "{size: 0, storage: {size: 2Gi}}", to: "{size: 0, storage: {size: 1Gi}}"},
+		{name: "the size left out again", from: "storage: {size: 20Gi}", to: "{}"},
+		{name: "a log volume", from: "{}", to: "storage: {wal: {}}"},
+		{name: "another class, size and log volume at once", from: "storage: {size: 2Gi, storageClassName: a}", to: "storage: {size: 1Gi, storageClassName: b, wal: {size: 1Gi}}"},
+		{name: "growth", from: "{}", to: "storage: {autoGrow: {limit: 20Gi}}"},
+		{name: "growth to a lower limit", from: "storage: {autoGrow: {limit: 20Gi}}", to: "storage: {autoGrow: {limit: 15Gi}}"},
+		{name: "when members are replaced", from: "{}", to: "healing: {memberUnhealthyAfter: 1h}"},
 		{name: "the same size in another unit", from: "storage: {size: 1Gi}", to: "storage: {size: 1024Mi}"},
 		{name: "another size in memory", from: "storage: {medium: Memory, size: 1Gi}", to: "storage: {medium: Memory, size: 2Gi}"},
 		{name: "a class that does not exist", from: "{}", to: "storage: {storageClassName: none}"},

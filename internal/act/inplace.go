@@ -1,0 +1,75 @@
+package act
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// expandVolumes raises what the claims of a member ask for. Nothing shrinks.
+func (a *Actor) expandVolumes(ctx context.Context, c render.Cluster, step core.ExpandVolumes) error {
+	for _, volume := range step.Volumes {
+		size := resource.NewQuantity(volume.WantedSize, resource.BinarySI)
+		err := a.patchClaim(ctx, c, volume, func(claim *corev1.PersistentVolumeClaim) {
+			if claim.Spec.Resources.Requests.Storage().Cmp(*size) < 0 {
+				claim.Spec.Resources.Requests[corev1.ResourceStorage] = *size
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resizeMember changes the CPU and memory of a member's running pod. What Kubernetes does not do in place is recorded on
+// the pod: the member is then restarted instead. Once the change is accepted the pod says that it is up to date.
+func (a *Actor) resizeMember(ctx context.Context, c render.Cluster, step core.ResizeMember) error {
+	pod := &corev1.Pod{}
+	name := client.ObjectKey{Namespace: c.Namespace, Name: render.PodName(step.Member)}
+	if err := a.Live.Get(ctx, name, pod); apierrors.IsNotFound(err) {
+		return &StaleError{What: fmt.Sprintf("pod %s is gone", name.Name)}
+	} else if err != nil {
+		return fmt.Errorf("reading pod %s: %w", name, err)
+	}
+	if string(pod.UID) != step.PodUID {
+		return &StaleError{What: fmt.Sprintf("pod %s is another one by now", name.Name)}
+	}
+	note := map[string]string{render.AnnotationMemberHash: c.MemberHash()}
+	resized := pod.DeepCopy()
+	for i := range resized.Spec.Containers {
+		if resized.Spec.Containers[i].Name == render.ContainerName {
+			resized.Spec.Containers[i].Resources = c.Resources()
+		}
+	}
+	if !equality.Semantic.DeepEqual(pod.Spec.Containers, resized.Spec.Containers) {
+		patch := client.MergeFromWithOptions(pod, client.MergeFromWithOptimisticLock{})
+		err := a.Client.SubResource("resize").Patch(ctx, resized, patch, client.FieldOwner(render.FieldManager))
+		switch {
+		case apierrors.IsInvalid(err), apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err), apierrors.IsForbidden(err) && !strings.Contains(err.Error(), "exceeded quota"):
+			note = map[string]string{render.AnnotationResizeRefused: c.MemberHash()}
+		case err != nil:
+			return fmt.Errorf("resizing pod %s: %w", name, err)
+		default:
+			pod = resized
+		}
+	}
+	noted := pod.DeepCopy()
+	for key, value := range note {
+		noted.Annotations[key] = value
+	}
+	patch := client.MergeFromWithOptions(pod, client.MergeFromWithOptimisticLock{})
+	if err := a.Client.Patch(ctx, noted, patch, client.FieldOwner(render.FieldManager)); err != nil {
+		return fmt.Errorf("noting the resize on pod %s: %w", name, err)
+	}
+	return nil
+}

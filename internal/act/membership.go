@@ -1,0 +1,179 @@
+package act
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// addMember adds a member, if the member list is still the one that was decided on, and if nothing in Kubernetes bears its
+// name: the caches may not show yet what an earlier member of that name left.
+func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.AddMember) error {
+	names := []client.ObjectKey{
+		{Namespace: o.Render.Namespace, Name: render.ClaimName(render.DataVolume, step.Member)},
+		{Namespace: o.Render.Namespace, Name: render.ClaimName(render.WALVolume, step.Member)},
+	}
+	for _, name := range names {
+		if err := a.absent(ctx, name, &corev1.PersistentVolumeClaim{}); err != nil {
+			return err
+		}
+	}
+	if err := a.absent(ctx, client.ObjectKey{Namespace: o.Render.Namespace, Name: step.Member}, &appsv1.StatefulSet{}); err != nil {
+		return err
+	}
+	if _, err := a.unchanged(ctx, o, step.Expect); err != nil {
+		return err
+	}
+	return a.ask(o, step.Via, func(address string) error {
+		return a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(step.Member))
+	})
+}
+
+func (a *Actor) absent(ctx context.Context, name client.ObjectKey, object client.Object) error {
+	err := a.Live.Get(ctx, name, object)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading %T %s: %w", object, name, err)
+	}
+	return &StaleError{What: fmt.Sprintf("%T %s exists already", object, name)}
+}
+
+// removeMember removes a member, if the member list is still the one that was decided on and enough of the other voters
+// serve at this moment.
+func (a *Actor) removeMember(ctx context.Context, o observe.Observed, step core.RemoveMember) error {
+	live, err := a.unchanged(ctx, o, step.Expect)
+	if err != nil {
+		return err
+	}
+	serving := 0
+	for _, s := range live.Statuses {
+		if s.Answered && s.ID != step.ID && s.LeaderID != "" && !s.Learner && s.ClusterID == live.List.ClusterID {
+			serving++
+		}
+	}
+	if serving < step.Needs {
+		return &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", serving, step.Needs)}
+	}
+	return a.ask(o, step.Via, func(address string) error { return a.Etcd.Remove(ctx, address, step.ID) })
+}
+
+// unchanged reads the member list linearizably and compares it with the IDs that a decision was made from.
+func (a *Actor) unchanged(ctx context.Context, o observe.Observed, expect []string) (core.Etcd, error) {
+	live := a.Etcd.Observe(ctx, o.Endpoints)
+	if !live.List.Known {
+		return live, &StaleError{What: "the member list cannot be read any more"}
+	}
+	var ids []string
+	for _, l := range live.List.Members {
+		ids = append(ids, l.ID)
+	}
+	slices.Sort(ids)
+	if !slices.Equal(ids, expect) {
+		return live, &StaleError{What: "the members have changed"}
+	}
+	return live, nil
+}
+
+// unlisted makes certain, by a linearizable read, that a member is not in the list of this cluster.
+func (a *Actor) unlisted(ctx context.Context, o observe.Observed, via, member string) error {
+	return a.ask(o, via, func(address string) error {
+		list, err := a.Etcd.MemberList(ctx, address)
+		if err != nil {
+			return err
+		}
+		if list.ClusterID != o.Etcd.List.ClusterID {
+			return &StaleError{What: "another cluster answers"}
+		}
+		for _, l := range list.Members {
+			if o.Render.MemberOf(l.PeerURL) == member || l.PeerURL == "" {
+				return &StaleError{What: fmt.Sprintf("member %s is in the member list", member)}
+			}
+		}
+		return nil
+	})
+}
+
+// ask finds the address of the member that is to be asked. What etcd refuses for now is put off.
+func (a *Actor) ask(o observe.Observed, via string, call func(address string) error) error {
+	for _, endpoint := range o.Endpoints {
+		if endpoint.Member == via {
+			err := call(endpoint.Address)
+			if err != nil && a.Etcd.IsRefusal(err) {
+				return &PutOffError{Err: err}
+			}
+			return err
+		}
+	}
+	return &StaleError{What: fmt.Sprintf("member %s does not run any more", via)}
+}
+
+// deleteMember deletes the StatefulSet of a member that is not in the member list, and with it the pod.
+func (a *Actor) deleteMember(ctx context.Context, o observe.Observed, step core.DeleteMember) error {
+	if err := a.unlisted(ctx, o, step.Via, step.Member); err != nil {
+		return err
+	}
+	uid := types.UID(step.WorkloadUID)
+	workload := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: o.Render.Namespace, Name: step.Member}}
+	err := a.Client.Delete(ctx, workload, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting StatefulSet %s/%s: %w", o.Render.Namespace, step.Member, err)
+	}
+	return nil
+}
+
+// retireVolumes records on the claims of a removed member that what they hold must never run again.
+func (a *Actor) retireVolumes(ctx context.Context, o observe.Observed, step core.RetireVolumes) error {
+	if err := a.unlisted(ctx, o, step.Via, step.Member); err != nil {
+		return err
+	}
+	for _, volume := range step.Volumes {
+		err := a.patchClaim(ctx, o.Render, volume, func(claim *corev1.PersistentVolumeClaim) {
+			claim.Annotations[render.AnnotationRemoved] = render.Removed
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteVolumes deletes the claims of a removed member, once its pod is gone and the claims say what they are.
+func (a *Actor) deleteVolumes(ctx context.Context, o observe.Observed, step core.DeleteVolumes) error {
+	if err := a.unlisted(ctx, o, step.Via, step.Member); err != nil {
+		return err
+	}
+	pod := client.ObjectKey{Namespace: o.Render.Namespace, Name: render.PodName(step.Member)}
+	if err := a.absent(ctx, pod, &corev1.Pod{}); err != nil {
+		return err
+	}
+	for _, volume := range step.Volumes {
+		claim := &corev1.PersistentVolumeClaim{}
+		err := a.Live.Get(ctx, client.ObjectKey{Namespace: o.Render.Namespace, Name: volume.Name}, claim)
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("reading claim %s/%s: %w", o.Render.Namespace, volume.Name, err)
+		case string(claim.UID) != volume.UID, claim.Annotations[render.AnnotationRemoved] != render.Removed, claim.Annotations[render.AnnotationOwnerUID] != string(o.Render.UID):
+			return &StaleError{What: fmt.Sprintf("claim %s is not that of a removed member", claim.Name)}
+		}
+		err = a.Client.Delete(ctx, claim, client.Preconditions{UID: &claim.UID, ResourceVersion: &claim.ResourceVersion})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting claim %s/%s: %w", claim.Namespace, claim.Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,420 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// corruptPatience is for how long a member has to fail on its own data before that counts: a disk may hang for a moment.
+const corruptPatience = 30 * time.Second
+
+// cleanUp deletes what is left of members that are not in the member list any more: first it is recorded on their claims
+// that these must never run again, then their StatefulSets go, then, unless they are to be kept, the claims. A member is
+// removed before its pod and volume go, never after.
+func cleanUp(v *view, p *plan) bool {
+	for _, m := range v.leftovers {
+		var unretired, doomed []Volume
+		for _, volume := range m.Volumes {
+			switch {
+			case !v.ours(volume) || volume.Deleting:
+			case !volume.Removed:
+				unretired = append(unretired, volume)
+			case !v.Cluster.Spec.KeepRemoved:
+				doomed = append(doomed, volume)
+			}
+		}
+		switch {
+		case v.leader() == nil:
+			return false
+		case len(unretired) > 0:
+			p.actions = append(p.actions, RetireVolumes{Member: m.Name, Volumes: unretired, Via: v.leader().Name})
+		case m.Workload.Exists():
+			p.actions = append(p.actions, DeleteMember{Member: m.Name, WorkloadUID: m.Workload.UID, Via: v.leader().Name})
+		case len(doomed) > 0 && !m.Pod.Exists:
+			p.actions = append(p.actions, DeleteVolumes{Member: m.Name, Volumes: doomed, Via: v.leader().Name})
+		default:
+			continue
+		}
+		p.doing = Problem{ReasonCleaningUp, fmt.Sprintf("member %s was removed from the cluster; what is left of it is deleted", m.Name)}
+		return true
+	}
+	return false
+}
+
+// disarm clears the alarms of members that have been removed: while one is raised the writes of all are refused, and it
+// outlives its member.
+func disarm(v *view, p *plan) bool {
+	for _, m := range v.members {
+		if m.status == nil || !m.serves || !v.Etcd.List.Known || v.leader() == nil {
+			continue
+		}
+		for i, id := range m.status.AlarmIDs {
+			// An alarm for nobody in particular is not ours to clear.
+			if id == "0" || slices.ContainsFunc(v.Etcd.List.Members, func(l Listed) bool { return l.ID == id }) {
+				continue
+			}
+			alarm := m.status.ClusterAlarms[i]
+			p.doing = Problem{ReasonDisarming, fmt.Sprintf("the alarm %s of member %s is cleared: the member has been removed", alarm, id)}
+			p.actions = append(p.actions, DisarmAlarm{ID: id, Alarm: alarm, Via: v.leader().Name})
+			return true
+		}
+	}
+	return false
+}
+
+// heal removes a member that can never serve again with what it has; the size rule puts a new one in its place. For a voter
+// that is gone, removing comes first: etcd refuses to add one while too few of them are connected
+// (https://etcd.io/docs/v3.6/op-guide/runtime-configuration/#replace-a-failed-machine).
+func heal(v *view, p *plan) bool {
+	for _, m := range v.members {
+		why := v.irreparable(m)
+		if why.IsZero() {
+			continue
+		}
+		p.doing = Problem{ReasonReplacing, fmt.Sprintf("member %s is replaced: %s", m.Name, why.Message)}
+		if waiting := v.keepsWithout(m); waiting != "" {
+			p.doing.Message += "; waiting: " + waiting
+			return true
+		}
+		v.remove(p, m)
+		return true
+	}
+	return false
+}
+
+// irreparable says why a member cannot serve again with what it has, if that is certain, or if the user says so.
+func (v *view) irreparable(m *memberView) Problem {
+	if m.listed == nil || m.serves || v.Cluster.Spec.Size == 0 {
+		return Problem{}
+	}
+	s := m.status
+	switch {
+	case s != nil && s.Answered && slices.Contains(s.Alarms, alarmCorrupt):
+		return Problem{ReasonDataCorrupt, "its data is corrupt, it has raised the alarm CORRUPT"}
+	case slices.Contains(v.Cluster.Spec.Replace, m.Name):
+		return Problem{ReasonReplacementAsked, "its replacement was asked for"}
+	case s != nil && s.Answered:
+		// Whoever answers has its data.
+		return Problem{}
+	case m.trouble.Reason == ReasonVolumeLost:
+		return m.trouble
+	case m.trouble.Reason == ReasonDataCorrupt && v.unhealthyFor(m) >= corruptPatience:
+		return m.trouble
+	case m.Workload.Start == StartJoin && !m.listed.Started && m.trouble.Reason == ReasonCrashLooping && !slices.Equal(m.Workload.InitialCluster, v.listedNames()):
+		return Problem{ReasonCrashLooping, "the members have changed since it was to join them, so that it does not start"}
+	case m.listed.Learner && !m.listed.Started && m.Workload.State == Missing && (!v.mayGoBack() || !versionHop(v.Cluster.Spec.Version, v.running()).IsZero()):
+		return Problem{ReasonVersionHopRefused, "it was added but cannot start with the version that is asked for by now"}
+	}
+	return v.nodeGone(m)
+}
+
+// nodeGone: without its node a member cannot come back, or only with the node. Should it come back after it was removed,
+// etcd keeps it out: its ID is never accepted again.
+func (v *view) nodeGone(m *memberView) Problem {
+	after := v.Cluster.Spec.UnhealthyAfter
+	if due := v.dueWithoutNode(m); !m.Node.Gone || after == 0 || v.Now.Before(due) {
+		return Problem{}
+	}
+	return Problem{ReasonNodeGone, fmt.Sprintf("its node %s has been gone for longer than spec.healing.memberUnhealthyAfter (%s)", m.Node.Name, after)}
+}
+
+// dueWithoutNode is when a member whose node is gone is replaced: both the node and the member have been away for long
+// enough then.
+func (v *view) dueWithoutNode(m *memberView) time.Time {
+	away := v.Now.Add(-v.unhealthyFor(m))
+	if m.Node.Since.After(away) {
+		away = m.Node.Since
+	}
+	return away.Add(v.Cluster.Spec.UnhealthyAfter)
+}
+
+// unhealthyFor is for how long a member has been reported as unhealthy.
+func (v *view) unhealthyFor(m *memberView) time.Duration {
+	before, known := v.Cluster.Recorded.member(m.Name)
+	if !known || before.Healthy {
+		return 0
+	}
+	return v.Now.Sub(before.HealthySince)
+}
+
+// abandon removes members that are not wanted any more and that a rollout would otherwise wait for: those that have not
+// joined yet, and those that do not serve.
+func abandon(v *view, p *plan) bool {
+	exchanges := v.exchanges()
+	count := len(v.Etcd.List.Members)
+	if !v.Etcd.List.Known || v.Cluster.Spec.Size == 0 || count <= v.target() || v.foreign() != "" {
+		return false
+	}
+	next := v.surplus(exchanges)
+	if next == nil || next.serves && !next.listed.Learner {
+		return false
+	}
+	p.doing = v.resizing(count, exchanges)
+	v.shrink(p, exchanges)
+	return true
+}
+
+// promote makes a learner a voter once it has caught up. It is sealed first: from then on its vote counts, and it must not be
+// able to start over on an empty volume.
+func promote(v *view, p *plan) bool {
+	voters, serving := v.voters(), v.servingVoters()
+	if !v.Etcd.List.Known || v.leader() == nil || voters >= v.target() {
+		return false
+	}
+	for _, m := range v.members {
+		if m.listed == nil || !m.listed.Learner || !m.listed.Started || !m.serves || !m.caughtUp || m.Pod.Deleting {
+			continue
+		}
+		if m.Workload.Start != StartSealed || serving+1 < Quorum(voters+1) {
+			continue
+		}
+		p.doing = Problem{ReasonJoining, fmt.Sprintf("member %s has caught up and becomes a voter", m.Name)}
+		p.actions = append(p.actions, PromoteMember{Member: m.Name, ID: m.listed.ID, Via: v.leader().Name})
+		return true
+	}
+	return false
+}
+
+// target is the number of members to have now: while members that serve are exchanged, one more than the spec asks for, so
+// that the data is never on fewer.
+func (v *view) target() int {
+	target := v.Cluster.Spec.Size
+	if len(v.exchanges()) > 0 {
+		target++
+	}
+	return target
+}
+
+// resize brings the number of members to what the spec asks, one member at a time.
+func resize(v *view, p *plan) bool {
+	count, size := len(v.Etcd.List.Members), v.Cluster.Spec.Size
+	if v.clusterID == "" || len(v.members) == 0 {
+		return false
+	}
+	exchanges := v.exchanges()
+	if !v.Etcd.List.Known {
+		if count := v.Cluster.Recorded.MemberCount; count > 0 && count != size {
+			p.doing = v.resizing(count, exchanges)
+			p.doing.Message += "; waiting: the member list could not be read linearizably"
+		}
+		return false
+	}
+	if v.foreign() != "" {
+		return false
+	}
+	if p.blocked.IsZero() {
+		p.blocked = v.shrinkRefused()
+	}
+	switch {
+	case count > v.target():
+		p.doing = v.resizing(count, exchanges)
+		v.shrink(p, exchanges)
+	case count < v.target():
+		p.doing = v.resizing(count, exchanges)
+		v.grow(p, len(exchanges) > 0 && count >= size)
+	case len(exchanges) > 0:
+		p.doing = v.resizing(count, exchanges)
+		if waiting := v.waitsFor(); waiting != "" {
+			p.doing.Message += "; waiting: " + waiting
+			return true
+		}
+		v.remove(p, v.leaderLast(exchanges))
+	default:
+		return v.joining(p)
+	}
+	return true
+}
+
+func (v *view) resizing(count int, exchanges []exchange) Problem {
+	size := v.Cluster.Spec.Size
+	switch {
+	case len(exchanges) > 0:
+		return Problem{ReasonExchanging, fmt.Sprintf("%d members are exchanged one by one, %s first: %s", len(exchanges), v.leaderLast(exchanges).Name, exchanges[0].why)}
+	case count > size:
+		return Problem{ReasonScalingIn, fmt.Sprintf("%d members become %d", count, size)}
+	}
+	return Problem{ReasonScalingOut, fmt.Sprintf("%d members become %d", count, size)}
+}
+
+// joining says what is waited for while members join although nothing else is to be done.
+func (v *view) joining(p *plan) bool {
+	for _, m := range v.members {
+		if m.listed != nil && m.listed.Learner {
+			p.doing = Problem{ReasonJoining, v.joins(m)}
+			return true
+		}
+	}
+	return false
+}
+
+func (v *view) joins(m *memberView) string {
+	switch {
+	case !m.serves:
+		return fmt.Sprintf("member %s joins: %s", m.Name, m.trouble.Message)
+	case !m.caughtUp:
+		return fmt.Sprintf("member %s joins and is catching up", m.Name)
+	}
+	return fmt.Sprintf("member %s joins", m.Name)
+}
+
+// foreign tells of a member in etcd's list that is none of ours.
+func (v *view) foreign() string {
+	for _, l := range v.Etcd.List.Members {
+		if l.Name == "" {
+			return fmt.Sprintf("etcd lists the member %s (%s), which the operator did not add: remove it with etcdctl member remove; no member is added or removed before", l.ID, l.PeerURL)
+		}
+	}
+	return ""
+}
+
+// grow adds a member, as a learner. One that has never started would be counted on by the next, and a new member has to
+// know all others, so that there is one such at a time.
+func (v *view) grow(p *plan, exchanging bool) {
+	learners := 0
+	for _, l := range v.Etcd.List.Members {
+		m := v.byID[l.ID]
+		if l.Learner {
+			learners++
+		}
+		if !l.Started || m == nil || l.Learner && !m.serves {
+			p.doing.Message += "; " + v.joins(v.byName[l.Name])
+			return
+		}
+	}
+	voters := v.voters()
+	refused := versionHop(v.Cluster.Spec.Version, v.running())
+	switch {
+	case v.leader() == nil:
+		p.doing.Message += "; waiting: the leader is not known"
+	case !refused.IsZero():
+		p.blocked = refused
+	case !v.mayGoBack():
+		p.doing.Message += "; waiting until etcd can be told of the downgrade"
+	case learners >= max(v.Cluster.Spec.MaxLearners, 1):
+		p.doing.Message += "; waiting: as many members are joining as etcd allows"
+	case v.servingVoters() < Quorum(voters+1) && voters > 1:
+		p.doing.Message += fmt.Sprintf("; waiting: only %d of %d voters serve, and a new member must not be needed for the quorum; %s", v.servingVoters(), voters, v.ailing())
+	case exchanging && v.waitsFor() != "":
+		p.doing.Message += "; waiting: " + v.waitsFor()
+	default:
+		name := v.memberName(v.nextOrdinal())
+		p.doing.Message += "; next: " + name
+		p.actions = append(p.actions, AddMember{Member: name, Via: v.leader().Name, Expect: v.listedIDs()})
+	}
+}
+
+// shrink removes a member: one that has not joined yet, else one that was to be exchanged, else one that does not serve,
+// else the youngest that does not lead.
+func (v *view) shrink(p *plan, exchanges []exchange) {
+	next := v.surplus(exchanges)
+	p.doing.Message += "; next: " + next.Name
+	if waiting := v.keepsWithout(next); waiting != "" {
+		p.doing.Message += "; waiting: " + waiting
+		return
+	}
+	v.remove(p, next)
+}
+
+func (v *view) surplus(exchanges []exchange) *memberView {
+	var chosen *memberView
+	best := -1
+	for _, m := range v.members {
+		if m.listed == nil {
+			continue
+		}
+		rank := 1
+		switch {
+		case !m.listed.Started:
+			rank = 6
+		case m.listed.Learner:
+			rank = 5
+		case !m.serves:
+			rank = 4
+		case !m.caughtUp && !m.leads:
+			rank = 3
+		case slices.ContainsFunc(exchanges, func(e exchange) bool { return e.member == m }):
+			rank = 2
+		case m.leads:
+			rank = 0
+		}
+		if rank >= best {
+			chosen, best = m, rank
+		}
+	}
+	return chosen
+}
+
+// leaderLast is the next member to exchange.
+func (v *view) leaderLast(exchanges []exchange) *memberView {
+	for _, e := range exchanges {
+		if !e.member.leads {
+			return e.member
+		}
+	}
+	return exchanges[0].member
+}
+
+// remove takes a member out of the member list, after the leadership was moved away from it.
+func (v *view) remove(p *plan, m *memberView) {
+	if m.leads {
+		v.moveLeader(p, m)
+		return
+	}
+	needs := 0
+	if !m.listed.Learner {
+		needs = Quorum(v.voters() - 1)
+	}
+	p.actions = append(p.actions, RemoveMember{Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: needs})
+}
+
+// keepsWithout is the one guard of every removal: those that stay, serve and are caught up have to be a quorum of the
+// voters that there will be. It says what is missing.
+func (v *view) keepsWithout(m *memberView) string {
+	switch {
+	case !v.Etcd.List.Known:
+		return "the member list could not be read linearizably"
+	case v.leader() == nil:
+		return "the leader is not known"
+	case m.listed.Learner:
+		return ""
+	case v.voters() < 2:
+		return "it is the only voter: nobody else has the data"
+	}
+	staying, after := v.staying(m.Name), v.voters()-1
+	if staying < Quorum(after) {
+		return fmt.Sprintf("without member %s only %d of %d voters would serve and be caught up, which is no quorum", m.Name, staying, after)
+	}
+	return ""
+}
+
+// ailing says what is wrong with the voters that do not serve.
+func (v *view) ailing() string {
+	var why []string
+	for _, m := range v.members {
+		if m.listed != nil && !m.serves {
+			why = append(why, m.trouble.Message)
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// leader is the member that leads, if it serves.
+func (v *view) leader() *memberView {
+	for _, m := range v.members {
+		if m.leads && m.listed != nil && !m.Pod.Deleting {
+			return m
+		}
+	}
+	return nil
+}
+
+func (v *view) listedIDs() []string {
+	var ids []string
+	for _, l := range v.Etcd.List.Members {
+		ids = append(ids, l.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}

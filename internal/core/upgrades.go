@@ -1,0 +1,235 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// upgradeFloors are, by minor, the first versions from which the next minor may be reached. Earlier 3.5 can bring
+// removed members back to life, since 3.6 takes the membership from the v3 store
+// (https://etcd.io/blog/2025/zombie_members_upgrade/); for 3.6 the floor is that of the upgrade guide to 3.7.
+var upgradeFloors = map[uint64]*semver.Version{
+	5: semver.MustParse("3.5.26"),
+	6: semver.MustParse("3.6.11"),
+}
+
+// known are, by minor, the newest versions when this was written: what the operator goes through on a way of several
+// minors.
+var known = map[uint64]*semver.Version{
+	5: semver.MustParse("3.5.33"),
+	6: semver.MustParse("3.6.16"),
+	7: semver.MustParse("3.7.3"),
+}
+
+// Waypoint is the version to run next on the way to the one that is wanted, from the versions that members run or are
+// last known to have run. A cluster moves by one minor at a time, and upwards only from a version that is safe to leave.
+// asleep: no member is to run; a hibernated cluster wakes with the minor that it went to sleep with.
+func Waypoint(wanted string, runs []string, asleep bool) string {
+	target, err := semver.NewVersion(wanted)
+	var versions []*semver.Version
+	for _, text := range runs {
+		versions = appendVersion(versions, text)
+	}
+	lowest, highest := extremes(versions)
+	if err != nil || lowest == nil || target.Major() != lowest.Major() {
+		return wanted
+	}
+	floor := upgradeFloors[lowest.Minor()]
+	next := target
+	switch {
+	case asleep && target.Minor() != highest.Minor():
+		next = highest
+	case target.Minor() > lowest.Minor() && floor != nil && lowest.LessThan(floor):
+		next = known[lowest.Minor()]
+	case target.Minor() > lowest.Minor()+1:
+		next = known[lowest.Minor()+1]
+	case target.Minor()+1 < highest.Minor():
+		next = known[highest.Minor()-1]
+	}
+	if next == nil || !wayKnown(lowest, highest, target) {
+		return wanted
+	}
+	return next.String()
+}
+
+// wayKnown is whether a version is known of every minor between those that run and the one that is wanted. Otherwise
+// nothing is begun.
+func wayKnown(lowest, highest, target *semver.Version) bool {
+	for minor := min(lowest.Minor(), target.Minor()) + 1; minor < max(highest.Minor(), target.Minor()); minor++ {
+		if known[minor] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// running are the versions that members are known to run.
+type running struct {
+	// answered are those of the members that answer, remembered those of members that answered before.
+	answered, remembered []*semver.Version
+	// unknown is one that is no version.
+	unknown string
+}
+
+// versionHop says why the wanted version cannot be reached from the versions that run, or nothing if it can.
+//
+// A cluster moves up by one minor at a time (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/). Moving back is for
+// [downgrade] to allow.
+func versionHop(want string, r running) Problem {
+	target, err := semver.NewVersion(want)
+	if err != nil {
+		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version %q is not a version; write MAJOR.MINOR.PATCH, e.g. 3.6.16", want)}
+	}
+	if r.unknown != "" {
+		return Problem{ReasonVersionHopRefused, fmt.Sprintf("a member runs version %q, which is not one that the operator knows", r.unknown)}
+	}
+	lowest, _ := extremes(append(slices.Clone(r.answered), r.remembered...))
+	if lowest == nil {
+		return Problem{}
+	}
+	refused := func(format string, args ...any) Problem {
+		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but "+format, append([]any{want}, args...)...)}
+	}
+	switch {
+	case target.Major() != lowest.Major():
+		return refused("members run %s: the major version cannot change", lowest)
+	case target.Minor() > lowest.Minor()+1:
+		return refused("a member runs %s: etcd moves by one minor at a time; go to %d.%d first", lowest, lowest.Major(), lowest.Minor()+1)
+	}
+	if floor := upgradeFloors[lowest.Minor()]; floor != nil && target.Minor() > lowest.Minor() && lowest.LessThan(floor) {
+		return refused("a member runs %s, from which it cannot safely be reached; go to %s or a later %d.%d first", lowest, floor, floor.Major(), floor.Minor())
+	}
+	return Problem{}
+}
+
+// extremes are the lowest and the highest of some versions.
+func extremes(versions []*semver.Version) (lowest, highest *semver.Version) {
+	for _, version := range versions {
+		if lowest == nil || version.LessThan(lowest) {
+			lowest = version
+		}
+		if highest == nil || version.GreaterThan(highest) {
+			highest = version
+		}
+	}
+	return lowest, highest
+}
+
+// downgrade readies etcd for members of the minor before. As long as a member still runs that minor the cluster version
+// has not moved, and the others may simply go back. Afterwards etcd has to be told: it then brings its data back to the
+// older format while it runs, and only when all members have done so may the first one be replaced
+// (https://etcd.io/docs/v3.6/downgrades/downgrading-etcd/). One that is not wanted any more is cancelled first.
+func downgrade(v *view, p *plan) bool {
+	target := minorOf(v.Cluster.Spec.Version)
+	lowest, _ := extremes(v.running().answered)
+	leader := v.leader()
+	if target == "" || lowest == nil || leader == nil || !v.Etcd.List.Known || !strings.HasPrefix(target, "3.") {
+		return false
+	}
+	asked := v.downgradeTarget()
+	if _, highest := extremes(v.running().answered); asked == fmt.Sprintf("%d.%d", highest.Major(), highest.Minor()) {
+		// All members have gone back; etcd forgets what it was told within seconds.
+		asked = ""
+	}
+	older := semver.MustParse(target+".0").Minor() < lowest.Minor()
+	p.doing = Problem{ReasonDowngrading, fmt.Sprintf("the cluster goes back to %s", target)}
+	switch {
+	case asked != "" && asked != target:
+		p.doing.Message = fmt.Sprintf("the downgrade to %s is cancelled: spec.version is %s", asked, v.Cluster.Spec.FinalVersion)
+		p.actions = append(p.actions, CancelDowngrade{Via: leader.Name})
+		return true
+	case !older:
+	case lowest.Minor() < 6:
+		p.blocked = Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but every member runs %s or later, and etcd can be downgraded from 3.6 on only", v.Cluster.Spec.FinalVersion, lowest)}
+		p.doing = Problem{}
+		return true
+	case asked == "" && v.waitsFor() != "":
+		p.doing.Message += "; waiting: " + v.waitsFor()
+		return true
+	case asked == "":
+		p.actions = append(p.actions, EnableDowngrade{Target: target, Via: leader.Name})
+		return true
+	default:
+		if behind := v.newerData(target); behind != "" {
+			p.doing.Message += "; waiting: " + behind
+			return true
+		}
+	}
+	p.doing = Problem{}
+	return false
+}
+
+// mayGoBack is whether members may start with the version that is wanted: it is not older than all that run, or etcd is
+// ready for it. What is only remembered can forbid it, but never allow it.
+func (v *view) mayGoBack() bool {
+	target, err := semver.NewVersion(v.Cluster.Spec.Version)
+	r := v.running()
+	proven, _ := extremes(r.answered)
+	if proven == nil {
+		_, proven = extremes(r.remembered)
+	}
+	if err != nil || proven == nil || target.Major() != proven.Major() || target.Minor() >= proven.Minor() {
+		return true
+	}
+	wanted := minorOf(v.Cluster.Spec.Version)
+	return v.downgradeTarget() == wanted && v.newerData(wanted) == ""
+}
+
+// downgradeTarget is the minor that etcd has been told to go back to.
+func (v *view) downgradeTarget() string {
+	for _, m := range v.members {
+		if m.serves && m.status.DowngradeTarget != "" {
+			return minorOf(m.status.DowngradeTarget)
+		}
+	}
+	return ""
+}
+
+// newerData names a member whose data is not yet in the format of the target.
+func (v *view) newerData(target string) string {
+	for _, m := range v.members {
+		if m.status != nil && m.status.StorageVersion != "" && minorOf(m.status.StorageVersion) != target {
+			return fmt.Sprintf("the data of member %s is still of %s", m.Name, minorOf(m.status.StorageVersion))
+		}
+	}
+	return ""
+}
+
+// meetsOldLog is whether a member of 3.6 is about to start with 3.7: entries of 3.5 that none of its snapshots covers yet
+// would end it, since 3.7 does not know them any more.
+func (v *view) meetsOldLog(m *memberView) bool {
+	return m.serves && minorOf(v.Cluster.Spec.Version) == "3.7" && minorOf(m.status.Version) == "3.6"
+}
+
+// minorOf is MAJOR.MINOR of a version, or nothing.
+func minorOf(version string) string {
+	parsed, err := semver.NewVersion(version)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d", parsed.Major(), parsed.Minor())
+}
+
+// unfinishedUpgrade names what the last upgrade still waits for before the next minor may follow: etcd moves its cluster
+// version, and with it the version of the data, some seconds after the last member has moved, and only while all of them
+// run (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/).
+func (v *view) unfinishedUpgrade() string {
+	target, err := semver.NewVersion(v.Cluster.Spec.Version)
+	if err != nil {
+		return ""
+	}
+	for _, m := range v.members {
+		if m.status == nil || !m.status.Answered || m.status.StorageVersion == "" {
+			continue
+		}
+		runs, errRuns := semver.NewVersion(m.status.Version)
+		stored, errStored := semver.NewVersion(m.status.StorageVersion)
+		if errRuns == nil && errStored == nil && target.Minor() > runs.Minor() && stored.Minor() < runs.Minor() {
+			return fmt.Sprintf("the upgrade to %d.%d is not finished on member %s, its data is still of %d.%d", runs.Major(), runs.Minor(), m.Name, stored.Major(), stored.Minor())
+		}
+	}
+	return ""
+}

@@ -1,0 +1,147 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/live"
+)
+
+func inNamespace(name string) client.ListOption { return client.InNamespace(name) }
+
+func TestLifeLostVolume(t *testing.T) {
+	for name, leads := range map[string]bool{"of the leader": true, "of a follower": false} {
+		t.Run(name, func(t *testing.T) {
+			l := beginLife(t, 3, nil)
+			member, id := l.member(leads)
+			l.LoseVolume(member)
+			l.WaitReplaced("demo", l.workload.Client(), member, id, 4*patience)
+			l.finish(3)
+		})
+	}
+}
+
+func TestLifeCorruptLog(t *testing.T) {
+	l := beginLife(t, 3, nil)
+	l.RequireLocal("corrupting a disk")
+	member, id := l.member(false)
+	if err := live.CorruptLog(l.DataFolder(member)); err != nil {
+		t.Fatal(err)
+	}
+	l.restart(member)
+	l.WaitReplaced("demo", l.workload.Client(), member, id, 4*patience)
+	l.finish(3)
+}
+
+// A value that changes on one disk is found when the member starts (InitialCorruptCheck), or by the leader after a
+// compaction (CompactHashCheck), which raises the alarm CORRUPT; until that is disarmed etcd refuses all requests.
+func TestLifeCorruptDatabase(t *testing.T) {
+	for name, found := range map[string]func(*life, string){
+		"found at a start": func(l *life, member string) { l.restart(member) },
+		"found after a compaction": func(l *life, _ string) {
+			l.Eventually("compacting", patience, func(ctx context.Context) error {
+				ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				defer cancel()
+				now, err := l.workload.Client().Get(ctx, "marker")
+				if err != nil {
+					return err
+				}
+				_, err = l.workload.Client().Compact(ctx, now.Header.Revision, clientv3.WithCompactPhysical())
+				return err
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := beginLife(t, 3, func(s *v1alpha1.EtcdClusterSpec) {
+				s.Config = map[string]v1alpha1.ConfigValue{"compact-hash-check-time": "5s"}
+			})
+			l.RequireLocal("corrupting a disk")
+			member, id := l.member(false)
+			l.Put("demo", member+"-0", "marker", "value-that-is-right")
+			l.Eventually("the value is on the disk", patience, func(context.Context) error {
+				return live.CorruptDatabase(l.DataFolder(member), "value-that-is-right", "value-that-is-wrong")
+			})
+			found(l, member)
+			l.WaitReplaced("demo", l.workload.Client(), member, id, 4*patience)
+			l.finish(3)
+			l.WantValue("demo", l.anyPod(), "marker", "value-that-is-right")
+			l.wantNoAlarm()
+		})
+	}
+}
+
+func (l *life) wantNoAlarm() {
+	l.T.Helper()
+	l.Eventually("no alarm is raised", patience, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		alarms, err := l.workload.Client().AlarmList(ctx)
+		if err == nil && len(alarms.Alarms) > 0 {
+			err = fmt.Errorf("there are %v", alarms.Alarms)
+		}
+		return err
+	})
+}
+
+func (l *life) anyPod() string {
+	l.T.Helper()
+	for name := range l.Pods("demo") {
+		return name
+	}
+	l.T.Fatal("there is no pod")
+	return ""
+}
+
+// restart deletes the pod of a member.
+func (l *life) restart(member string) {
+	l.T.Helper()
+	pod := &corev1.Pod{}
+	pod.Namespace, pod.Name = l.Namespace, member+"-0"
+	l.MustDelete(pod)
+}
+
+func TestLifeDeadNode(t *testing.T) {
+	l := beginLife(t, 3, nil)
+	l.RequireLocal("stopping a node")
+	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) {
+		s.Healing.MemberUnhealthyAfter = metav1.Duration{Duration: 30 * time.Second}
+	})
+	l.settled(3)
+	member, node := l.MemberAwayFromOperator("demo")
+	id := l.MustMembers(l.workload.Client())[member]
+	mend := l.FailNode("stop", node)
+	l.WaitReplaced("demo", l.workload.Client(), member, id, 6*patience)
+	mend()
+	l.finish(3)
+}
+
+// The leader's node is cut off for a moment, shorter than what makes a member be given up: nothing is replaced.
+func TestLifeLeaderCutOffForAMoment(t *testing.T) {
+	l := beginLife(t, 3, nil)
+	l.RequireLocal("cutting off a node")
+	leader, node := l.MemberAwayFromOperator("demo")
+	l.MoveLeader(l.workload.Client(), leader)
+	mend := l.FailNode("disconnect", node)
+	l.Eventually("another member leads", patience, func(ctx context.Context) error {
+		now, err := l.GetCluster(ctx, "demo")
+		if err == nil && (now.Status.Leader == "" || now.Status.Leader == leader) {
+			err = fmt.Errorf("%q leads", now.Status.Leader)
+		}
+		return err
+	})
+	mend()
+	l.finish(3)
+	if len(l.ids) != 3 {
+		t.Errorf("members were %v, want the same three", l.ids)
+	}
+}
