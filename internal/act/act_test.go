@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	applyZero   = core.ApplyMember{Member: "demo-0", Start: core.StartSealed, BootstrapMembers: []string{"demo-0"}}
+	applyZero   = core.ApplyMember{Member: "demo-0", Start: core.StartSealed, InitialCluster: []string{"demo-0"}}
 	applyPeer   = core.ApplyObject{Kind: "Service", Name: "demo-peer"}
 	applyClient = core.ApplyObject{Kind: "Service", Name: "demo-client"}
 	moveLeader  = core.MoveLeader{From: "demo-0", FromID: "a", To: "demo-1", ToID: "b"}

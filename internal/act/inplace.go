@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
@@ -65,7 +66,7 @@ func (a *Actor) resizeMember(ctx context.Context, c render.Cluster, step core.Re
 	}
 	noted := pod.DeepCopy()
 	for key, value := range note {
-		noted.Annotations[key] = value
+		metav1.SetMetaDataAnnotation(&noted.ObjectMeta, key, value)
 	}
 	patch := client.MergeFromWithOptions(pod, client.MergeFromWithOptimisticLock{})
 	if err := a.Client.Patch(ctx, noted, patch, client.FieldOwner(render.FieldManager)); err != nil {

@@ -21,12 +21,6 @@ import (
 // still true of the live pods.
 func (a *Actor) restartMember(ctx context.Context, o observe.Observed, step core.RestartMember) error {
 	c := o.Render
-	if step.FlushLog > 0 {
-		err := a.ask(o, step.Member, func(address string) error { return a.Etcd.FlushLog(ctx, address, step.FlushLog) })
-		if err != nil {
-			return err
-		}
-	}
 	var pods corev1.PodList
 	if err := a.Live.List(ctx, &pods, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
 		return fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
@@ -57,6 +51,12 @@ func (a *Actor) restartMember(ctx context.Context, o observe.Observed, step core
 		return &StaleError{What: fmt.Sprintf("%d members are ready by now", ready)}
 	case others < step.Needs:
 		return &StaleError{What: fmt.Sprintf("only %d other members run by now, %d are needed", others, step.Needs)}
+	}
+	if step.FlushLog > 0 {
+		err := a.ask(o, step.Member, func(address string) error { return a.Etcd.FlushLog(ctx, address, step.FlushLog) })
+		if err != nil {
+			return err
+		}
 	}
 	// With the resource version the pod is deleted only if it is just as it was read.
 	preconditions := client.Preconditions{UID: &target.UID, ResourceVersion: &target.ResourceVersion}

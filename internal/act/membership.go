@@ -98,7 +98,8 @@ func (a *Actor) unlisted(ctx context.Context, o observe.Observed, via, member st
 			return &StaleError{What: "another cluster answers"}
 		}
 		for _, l := range list.Members {
-			if o.Render.MemberOf(l.PeerURL) == member || l.PeerURL == "" {
+			// etcd's own name counts too: a peer URL may have been changed by hand.
+			if o.Render.MemberOf(l.PeerURL) == member || l.Name == member || l.PeerURL == "" {
 				return &StaleError{What: fmt.Sprintf("member %s is in the member list", member)}
 			}
 		}

@@ -41,7 +41,7 @@ func (v *view) report(p plan) Report {
 	if p.frozen == "" && p.blocked.Reason != ReasonDataVolumesExist {
 		r.BootstrapMembers = v.founders
 	}
-	if r.NextOrdinal = v.nextOrdinal(); len(r.BootstrapMembers) == 0 {
+	if r.NextOrdinal = v.nextOrdinal(); len(r.BootstrapMembers) == 0 && v.clusterID == "" {
 		r.NextOrdinal = old.NextOrdinal
 	}
 	if !v.Etcd.List.Known {

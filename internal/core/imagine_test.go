@@ -68,6 +68,7 @@ func imagine(seed uint64) core.Observation {
 	if formed {
 		o.Etcd = d.etcd(o.Members, c, calm)
 	}
+	d.wish(&o)
 	if d.oneIn(5) {
 		o.Failure = core.Failure{Step: "ApplyMember", Problem: core.Problem{Reason: core.ReasonStepFailed, Message: "it failed"}}
 	}
@@ -81,11 +82,25 @@ func (d dice) spec(size int) core.Spec {
 		MaxLearners: choose(d, 1, 2), SnapshotCount: 10_000, UnhealthyAfter: choose(d, 0, 10*time.Minute, 10*time.Minute),
 		KeepRemoved: d.oneIn(2), InMemory: d.oneIn(12),
 	}
-	spec.Version = spec.FinalVersion
 	if d.oneIn(4) {
 		spec.Size = choose(d, 0, 1, 3, 5)
 	}
 	return spec
+}
+
+// wish works out which version is next, as observing does.
+func (d dice) wish(o *core.Observation) {
+	var runs []string
+	for _, s := range o.Etcd.Statuses {
+		runs = append(runs, s.Version)
+	}
+	for _, m := range o.Cluster.Recorded.Members {
+		if statusOf(*o, m.Name) == nil {
+			runs = append(runs, m.Version)
+		}
+	}
+	asleep := o.Cluster.Spec.Size == 0 || slices.ContainsFunc(o.Members, func(m core.Member) bool { return m.Workload.Exists() && m.Workload.Stopped })
+	o.Cluster.Spec.Version = core.Waypoint(o.Cluster.Spec.FinalVersion, runs, asleep)
 }
 
 // cast makes up who is a member: founders, some of which are gone, and others who have joined since.
@@ -157,7 +172,6 @@ func (d dice) member(name string, c cast, formed, calm bool, now time.Time) core
 		Name: "data-" + name + "-0", UID: "claim-" + name, Bound: formed && name != c.unstarted || d.oneIn(3), Kept: calm || d.oneIn(2), KeptWanted: true,
 		OwnerUID: "uid-1", FoundedBy: choose(d, "uid-1", "uid-1", "uid-0"), StorageHash: choose(d, "disk", "disk", "other"),
 		Deleting: rare(20), Size: 10 << 30, WantedSize: choose[int64](d, 10<<30, 10<<30, 20<<30, 1<<30), Expandable: d.oneIn(2),
-		Removed: rare(40),
 	}
 	if rare(6) {
 		volume.OwnerUID = "uid-0"

@@ -45,7 +45,8 @@ var membershipLaws = []law{
 	}},
 	{"a member is added under the one name that is next, never used before", func(o core.Observation, d core.Decision) bool {
 		add, ok := disruption(d).(core.AddMember)
-		return !ok || add.Member == fmt.Sprintf("demo-%d", nextOrdinal(o)) && slices.Equal(add.Expect, idsOf(o))
+		next := d.Report.NextOrdinal
+		return !ok || add.Member == fmt.Sprintf("demo-%d", next) && next >= nextOrdinal(o) && slices.Equal(add.Expect, idsOf(o))
 	}},
 	{"a member is added only while all others have started, and etcd would not refuse it", func(o core.Observation, d core.Decision) bool {
 		_, ok := disruption(d).(core.AddMember)
@@ -158,11 +159,12 @@ var membershipLaws = []law{
 		restart, ok := disruption(d).(core.RestartMember)
 		return !ok || !o.Cluster.Spec.InMemory || restart.OnlyIfDown || !serves(o, core.Listed{Name: restart.Member, ID: "id-" + restart.Member})
 	}},
-	{"a cluster that is to sleep is only marked and stopped", func(o core.Observation, d core.Decision) bool {
+	{"a cluster that is to sleep is only marked and stopped; what never had a volume may go", func(o core.Observation, d core.Decision) bool {
 		return o.Cluster.Spec.Size > 0 || o.Cluster.Spec.InMemory || !slices.ContainsFunc(d.Actions, func(action core.Action) bool {
 			apply, applies := action.(core.ApplyMember)
 			_, marks := action.(core.MarkVolumes)
-			return !marks && (!applies || !apply.Stopped)
+			_, recreates := action.(core.RecreateMember)
+			return !marks && !recreates && (!applies || !apply.Stopped)
 		})
 	}},
 	{"etcd is told to go back only when all members serve, and by one minor", func(o core.Observation, d core.Decision) bool {
@@ -171,7 +173,7 @@ var membershipLaws = []law{
 			return true
 		}
 		for _, l := range o.Etcd.List.Members {
-			if s := statusOf(o, l.Name); s == nil || !serves(o, l) || minorsApart(s.Version, enable.Target) != 1 || s.DowngradeTarget != "" {
+			if s := statusOf(o, l.Name); s == nil || !serves(o, l) || minorsApart(s.Version, enable.Target) != 1 || minorsApart(s.Version, s.DowngradeTarget) > 0 {
 				return false
 			}
 		}
@@ -307,19 +309,21 @@ func minorsApart(newer, older string) int64 {
 	return int64(a.Minor()) - int64(b.Minor()) //nolint:gosec // Minors are small.
 }
 
+// goesBackWhenReady: one member that answers, and runs the older minor still, proves that the cluster's version has not moved.
 func goesBackWhenReady(o core.Observation, d core.Decision) bool {
-	want, answered, ready := o.Cluster.Spec.Version, 0, true
+	want, answered, told, ready := o.Cluster.Spec.Version, 0, false, true
 	for _, m := range o.Members {
 		s := statusOf(o, m.Name)
-		if s == nil || !serves(o, core.Listed{Name: m.Name, ID: "id-" + m.Name}) {
+		if s == nil || s.ClusterID != "c1" {
 			continue
 		}
 		if answered++; minorsApart(s.Version, want) <= 0 {
 			return true
 		}
-		ready = ready && minorsApart(s.DowngradeTarget, want) == 0 && s.DowngradeTarget != "" && (s.StorageVersion == "" || minorsApart(s.StorageVersion, want) == 0)
+		told = told || serves(o, core.Listed{Name: m.Name, ID: "id-" + m.Name}) && s.DowngradeTarget != "" && minorsApart(s.DowngradeTarget, want) == 0
+		ready = ready && (s.StorageVersion == "" || minorsApart(s.StorageVersion, want) == 0)
 	}
-	if answered == 0 || ready {
+	if answered == 0 || told && ready {
 		return true
 	}
 	for _, action := range d.Actions {

@@ -154,7 +154,7 @@ var laws = []law{
 	}},
 	{"the founders are recorded before the first member is made", func(o core.Observation, d core.Decision) bool {
 		for _, action := range d.Actions {
-			if apply, ok := action.(core.ApplyMember); ok && apply.Start == core.StartBootstrap && !slices.Equal(apply.InitialCluster, d.Report.BootstrapMembers) {
+			if apply, ok := action.(core.ApplyMember); ok && apply.Start == core.StartBootstrap && !apply.Stopped && !slices.Equal(apply.InitialCluster, d.Report.BootstrapMembers) {
 				return false
 			}
 		}

@@ -30,7 +30,7 @@ func (v *view) applyMembers() []Action {
 // apply is the action that makes a member's StatefulSet what it should be.
 func (v *view) apply(m *memberView) ApplyMember {
 	apply := ApplyMember{Member: m.Name, Start: v.startOf(m), Stopped: v.Cluster.Spec.Size == 0, Retry: m.Workload.Retry}
-	if !m.sealable() && m.Workload.Exists() {
+	if m.Workload.Exists() && len(m.Volumes) > 0 && !m.marked() {
 		apply.Start = m.Workload.Start
 	}
 	switch {

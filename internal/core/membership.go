@@ -26,7 +26,8 @@ func cleanUp(v *view, p *plan) bool {
 			}
 		}
 		switch {
-		case v.leader() == nil:
+		case v.leader() == nil || v.foreign() != "":
+			// A member that is not recognized might be this one.
 			return false
 		case len(unretired) > 0:
 			p.actions = append(p.actions, RetireVolumes{Member: m.Name, Volumes: unretired, Via: v.leader().Name})
@@ -98,9 +99,13 @@ func (v *view) irreparable(m *memberView) Problem {
 	case s != nil && s.Answered:
 		// Whoever answers has its data.
 		return Problem{}
-	case m.trouble.Reason == ReasonVolumeLost:
+	case m.trouble.Reason == ReasonVolumeLost && (!m.marked() || v.unhealthyFor(m) >= corruptPatience):
+		// A claim that says that it holds data may only be mounted wrongly for a moment.
 		return m.trouble
 	case m.trouble.Reason == ReasonDataCorrupt && v.unhealthyFor(m) >= corruptPatience:
+		return m.trouble
+	case m.listed.Learner && m.listed.Started && failsByItself(m.trouble.Reason) && v.unhealthyFor(m) >= corruptPatience:
+		// It has no vote, and nothing that the others lack.
 		return m.trouble
 	case m.Workload.Start == StartJoin && !m.listed.Started && m.trouble.Reason == ReasonCrashLooping && !slices.Equal(m.Workload.InitialCluster, v.listedNames()):
 		return Problem{ReasonCrashLooping, "the members have changed since it was to join them, so that it does not start"}
@@ -108,6 +113,11 @@ func (v *view) irreparable(m *memberView) Problem {
 		return Problem{ReasonVersionHopRefused, "it was added but cannot start with the version that is asked for by now"}
 	}
 	return v.nodeGone(m)
+}
+
+// failsByItself is whether a member's process starts and ends.
+func failsByItself(reason Reason) bool {
+	return reason == ReasonCrashLooping || reason == ReasonDataCorrupt || reason == ReasonVolumeEmpty
 }
 
 // nodeGone: without its node a member cannot come back, or only with the node. Should it come back after it was removed,

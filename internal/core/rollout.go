@@ -33,8 +33,7 @@ func rollOut(v *view, p *plan) bool {
 		p.doing = Problem{ReasonDowngrading, fmt.Sprintf("the cluster goes back to %s; waiting until etcd can be told so", v.Cluster.Spec.Version)}
 		return true
 	}
-	v.nextOutdated(p, pending)
-	return true
+	return v.nextOutdated(p, pending)
 }
 
 // exchangedInstead is whether a restart would lose the data of a member, which is in memory, or would leave it without a
@@ -96,20 +95,22 @@ func appendVersion(versions []*semver.Version, text string) []*semver.Version {
 	return append(versions, version)
 }
 
-// nextOutdated picks the next member and its next step.
-func (v *view) nextOutdated(p *plan, pending []*memberView) {
+// nextOutdated picks the next member and its next step. Learners may be restarted at any time: they have no vote. Where too
+// few voters are left to spare one, new ones have to join first.
+func (v *view) nextOutdated(p *plan, pending []*memberView) bool {
 	p.doing = Problem{ReasonRollingOut, fmt.Sprintf("%d of %d members are to be brought up to date", len(pending), len(v.members))}
 	if v.Cluster.Spec.Version != v.Cluster.Spec.FinalVersion {
 		p.doing.Message += fmt.Sprintf(" with %s, on the way to %s", v.Cluster.Spec.Version, v.Cluster.Spec.FinalVersion)
 	}
 	for _, m := range pending {
-		if !m.serves && v.mayRestart(m) && !v.spreads(m) && !v.hopsAsleep(m) && v.bringUpToDate(p, m) {
-			return
+		spare := !m.serves || m.listed != nil && m.listed.Learner
+		if spare && v.mayRestart(m) && !v.spreads(m) && !v.hopsAsleep(m) && v.bringUpToDate(p, m) {
+			return true
 		}
 	}
 	if waiting := v.waitsFor(); waiting != "" {
 		p.doing.Message += "; waiting: " + waiting
-		return
+		return true
 	}
 	next := pending[0]
 	for _, m := range pending {
@@ -119,9 +120,10 @@ func (v *view) nextOutdated(p *plan, pending []*memberView) {
 	}
 	if !next.leads && !v.mayRestart(next) {
 		p.doing.Message += fmt.Sprintf("; waiting: without member %s there would be no quorum of members that serve and are caught up", next.Name)
-		return
+		return len(v.Etcd.List.Members) >= v.target()
 	}
 	v.bringUpToDate(p, next)
+	return true
 }
 
 // hopsAsleep is whether a member that is only away for a moment would come back with another minor: etcd wants all members
@@ -134,7 +136,7 @@ func (v *view) hopsAsleep(m *memberView) bool {
 // spreads is whether the new template could be bad and reach another member through a moment's weakness: a member that
 // has it already does not run. Then only members follow that have a problem of their own; the new template may mend it.
 func (v *view) spreads(m *memberView) bool {
-	if !passing(m.trouble.Reason) {
+	if !passing(m.trouble.Reason) && m.trouble.Reason != ReasonNodeGone {
 		return false
 	}
 	return slices.ContainsFunc(v.members, func(other *memberView) bool {

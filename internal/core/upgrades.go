@@ -26,7 +26,7 @@ var known = map[uint64]*semver.Version{
 
 // Waypoint is the version to run next on the way to the one that is wanted, from the versions that members run or are
 // last known to have run. A cluster moves by one minor at a time, and upwards only from a version that is safe to leave.
-// asleep: no member is to run; a hibernated cluster wakes with the minor that it went to sleep with.
+// asleep: members are stopped; a hibernated cluster wakes with the minor that it went to sleep with.
 func Waypoint(wanted string, runs []string, asleep bool) string {
 	target, err := semver.NewVersion(wanted)
 	var versions []*semver.Version

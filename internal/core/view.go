@@ -34,6 +34,8 @@ type memberView struct {
 	Member
 	status *Status
 	listed *Listed
+	// stranger: another member answers in its place, from the data of another one.
+	stranger bool
 	// serves: the member answers, knows a leader, belongs to this cluster and is not corrupt. Its vote counts.
 	serves bool
 	// healthy members serve and have raised no alarm.
@@ -63,6 +65,7 @@ func look(o Observation) *view {
 		v.byName[m.Name] = &memberView{Member: m}
 	}
 	v.hearOnlyOurs()
+	v.nameListed()
 	if v.clusterID == "" && v.Etcd.List.Known {
 		v.clusterID = v.Etcd.List.ClusterID
 	}
@@ -84,6 +87,24 @@ func (v *view) hearOnlyOurs() {
 	})
 	if v.earlierRuns {
 		v.Etcd = Etcd{}
+	}
+}
+
+// nameListed recognizes members by their ID whose peer URL was changed by hand: they answer, or answered before.
+func (v *view) nameListed() {
+	v.Etcd.List.Members = slices.Clone(v.Etcd.List.Members)
+	for i := range v.Etcd.List.Members {
+		l := &v.Etcd.List.Members[i]
+		for _, s := range v.Etcd.Statuses {
+			if l.Name == "" && s.Answered && s.ID == l.ID {
+				l.Name = s.Member
+			}
+		}
+		for _, m := range v.Cluster.Recorded.Members {
+			if l.Name == "" && m.ID == l.ID {
+				l.Name = m.Name
+			}
+		}
 	}
 }
 
@@ -158,10 +179,10 @@ func (v *view) survivors() []string {
 			names = append(names, m.Name)
 		}
 	}
-	if len(names) == 0 {
-		return slices.Clone(v.founders)
+	if len(names) > 0 {
+		return names
 	}
-	return names
+	return slices.DeleteFunc(slices.Clone(v.founders), func(name string) bool { return v.byName[name] != nil && v.byName[name].removed() })
 }
 
 // leftOver is whether what Kubernetes has under a name that etcd does not list was this cluster's.
@@ -191,12 +212,13 @@ func (v *view) joinEtcd() {
 	for i := range v.Etcd.List.Members {
 		l := &v.Etcd.List.Members[i]
 		m := v.byName[l.Name]
-		if m == nil || m.status != nil && m.status.Answered && m.status.ID != l.ID {
-			// One of a foreign peer URL, or another member that answers in its place.
+		if m == nil {
 			continue
 		}
 		m.listed = l
-		v.byID[l.ID] = m
+		if m.stranger = m.status != nil && m.status.Answered && m.status.ID != l.ID; !m.stranger {
+			v.byID[l.ID] = m
+		}
 	}
 }
 
@@ -210,7 +232,7 @@ func (v *view) judge(m *memberView) {
 	if s == nil || !s.Answered || v.clusterID != "" && s.ClusterID != v.clusterID {
 		return
 	}
-	m.leads = s.LeaderID != "" && s.LeaderID == s.ID
+	m.leads = s.LeaderID != "" && s.LeaderID == s.ID && !m.stranger
 	var newest uint64
 	for _, other := range v.Etcd.Statuses {
 		if other.Answered && other.ClusterID == s.ClusterID && other.RaftApplied > newest {
@@ -249,14 +271,14 @@ func (v *view) trouble(m *memberView) Problem {
 	switch {
 	case s != nil && s.Answered && v.clusterID != "" && s.ClusterID != v.clusterID:
 		return Problem{ReasonClusterIDMismatch, fmt.Sprintf("member %s belongs to etcd cluster %s, not to %s: its volume holds the data of another cluster", m.Name, s.ClusterID, v.clusterID)}
-	case s != nil && s.Answered && len(s.Alarms) > 0:
-		return Problem{ReasonAlarmRaised, alarmMessage(m.Name, s.Alarms)}
 	case s != nil && s.Answered && s.LeaderID == "":
 		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s knows no leader", m.Name)}
 	case s != nil && s.Answered && len(s.Errors) > 0:
 		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s reports: %s", m.Name, strings.Join(s.Errors, "; "))}
-	case s != nil && s.Answered && v.Etcd.List.Known && m.listed == nil:
-		return Problem{ReasonForeignMember, fmt.Sprintf("member %s runs but is not in the member list", m.Name)}
+	case s != nil && s.Answered && v.Etcd.List.Known && (m.listed == nil || m.stranger):
+		return Problem{ReasonForeignMember, fmt.Sprintf("member %s runs as %s, which is not its ID in the member list", m.Name, s.ID)}
+	case s != nil && s.Answered && len(s.Alarms) > 0:
+		return Problem{ReasonAlarmRaised, alarmMessage(m.Name, s.Alarms)}
 	case s != nil && s.Answered:
 		return Problem{}
 	}
@@ -379,6 +401,9 @@ func (v *view) findFounders() []string {
 				return volume.Founders
 			}
 		}
+	}
+	if v.clusterID != "" {
+		return nil
 	}
 	var names []string
 	for n := range v.Cluster.Spec.Size {

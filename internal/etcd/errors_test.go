@@ -2,26 +2,36 @@ package etcd
 
 import (
 	"errors"
-	"slices"
+	"reflect"
 	"testing"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
 // TestSplitErrors: etcd puts the alarms of all members into the status of each one.
 func TestSplitErrors(t *testing.T) {
 	for name, test := range map[string]struct {
-		errors, alarms, others []string
+		errors []string
+		// own are the member's alarms; all those of all members, with whose they are.
+		own, all, ids, others []string
 	}{
 		"nothing":                 {},
-		"one's own alarm":         {[]string{"memberID:17 alarm:NOSPACE "}, []string{"NOSPACE"}, nil},
-		"two of one's own":        {[]string{"memberID:17 alarm:NOSPACE", "memberID:17 alarm:CORRUPT"}, []string{"NOSPACE", "CORRUPT"}, nil},
-		"another member's":        {[]string{"memberID:18 alarm:NOSPACE"}, nil, nil},
-		"no leader: known by it":  {[]string{"etcdserver: no leader"}, nil, nil},
-		"something else entirely": {[]string{"etcdserver: corrupt"}, nil, []string{"etcdserver: corrupt"}},
-		"almost an alarm":         {[]string{"memberID:x alarm:NOSPACE"}, nil, []string{"memberID:x alarm:NOSPACE"}},
+		"one's own alarm":         {[]string{"memberID:17 alarm:NOSPACE "}, []string{"NOSPACE"}, []string{"NOSPACE"}, []string{"11"}, nil},
+		"another member's":        {[]string{"memberID:18 alarm:NOSPACE"}, nil, []string{"NOSPACE"}, []string{"12"}, nil},
+		"nobody's":                {[]string{"memberID:0 alarm:CORRUPT"}, nil, []string{"CORRUPT"}, []string{"0"}, nil},
+		"no leader: known by it":  {[]string{"etcdserver: no leader"}, nil, nil, nil, nil},
+		"something else entirely": {[]string{"etcdserver: corrupt"}, nil, nil, nil, []string{"etcdserver: corrupt"}},
+		"almost an alarm":         {[]string{"memberID:x alarm:NOSPACE"}, nil, nil, nil, []string{"memberID:x alarm:NOSPACE"}},
+		"several": {
+			[]string{"memberID:17 alarm:NOSPACE", "memberID:18 alarm:CORRUPT", "memberID:17 alarm:CORRUPT"},
+			[]string{"NOSPACE", "CORRUPT"}, []string{"NOSPACE", "CORRUPT", "CORRUPT"}, []string{"11", "12", "11"}, nil,
+		},
 	} {
-		alarms, _, others := splitErrors(test.errors, 17)
-		if !slices.Equal(alarms, test.alarms) || !slices.Equal(others, test.others) {
-			t.Errorf("%s: alarms %v, others %v", name, alarms, others)
+		want := core.Status{Alarms: test.own, ClusterAlarms: test.all, AlarmIDs: test.ids, Errors: test.others}
+		var got core.Status
+		splitErrors(&got, test.errors, 17)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -192,7 +193,7 @@ func (p *Pool) MemberList(ctx context.Context, address string) (core.MemberList,
 	request := &etcdserverpb.MemberListRequest{Linearizable: true}
 	answer, err := etcdserverpb.NewClusterClient(c.ActiveConnection()).MemberList(ctx, request, grpc.WaitForReady(false))
 	if err != nil {
-		return core.MemberList{}, fmt.Errorf("member list from %s: %w", address, err)
+		return core.MemberList{}, fmt.Errorf("member list from %s: %w", address, rpctypes.Error(err))
 	}
 	list := core.MemberList{Known: true, ClusterID: ID(answer.Header.ClusterId)}
 	for _, m := range answer.Members {

@@ -103,7 +103,7 @@ func (c *cluster) arguments(m *member, start core.Start) []string {
 			rendered.PeerURL(other.name), fmt.Sprintf("http://127.0.0.1:%d", other.peer),
 			rendered.ClientURL(other.name), fmt.Sprintf("http://127.0.0.1:%d", other.client))
 	}
-	set := rendered.StatefulSet(core.ApplyMember{Member: m.name, Start: start, BootstrapMembers: founders})
+	set := rendered.StatefulSet(core.ApplyMember{Member: m.name, Start: start, InitialCluster: founders})
 	arguments := []string{"--log-level=error", "--unsafe-no-fsync", "--heartbeat-interval=50", "--election-timeout=500"}
 	for _, argument := range set.Spec.Template.Spec.Containers[0].Args {
 		arguments = append(arguments, strings.NewReplacer(replacements...).Replace(argument))

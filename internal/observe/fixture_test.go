@@ -112,7 +112,7 @@ func (s *situation) member(t *testing.T, name string) core.Member {
 func (s *situation) workload(t *testing.T, name string) *appsv1.StatefulSet {
 	t.Helper()
 	set := &appsv1.StatefulSet{}
-	applied(t, s.render().StatefulSet(core.ApplyMember{Member: name, Start: core.StartSealed, BootstrapMembers: []string{"demo-0", "demo-1"}}), set)
+	applied(t, s.render().StatefulSet(core.ApplyMember{Member: name, Start: core.StartSealed, InitialCluster: []string{"demo-0", "demo-1"}}), set)
 	set.UID = types.UID("workload-of-" + name)
 	return set
 }

@@ -36,7 +36,7 @@ func TestMember(t *testing.T) {
 	claim.Annotations[render.AnnotationClusterID] = "c1"
 	got := s.add(s.workload(t, "demo-0"), s.pod("demo-0"), claim).member(t, "demo-0")
 	if w := got.Workload; w.State != core.Current || w.UID != "workload-of-demo-0" || w.Start != core.StartSealed || !w.Settled ||
-		w.MemberHash != s.render().MemberHash() || w.StorageHash != s.render().StorageHash() || !slices.Equal(w.BootstrapMembers, []string{"demo-0", "demo-1"}) {
+		w.MemberHash != s.render().MemberHash() || w.StorageHash != s.render().StorageHash() || !slices.Equal(w.InitialCluster, []string{"demo-0", "demo-1"}) {
 		t.Errorf("workload %+v", w)
 	}
 	if want := (core.Pod{Exists: true, UID: "pod-of-demo-0", MemberHash: "h", Running: true, Ready: true}); got.Pod != want {

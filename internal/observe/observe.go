@@ -115,8 +115,8 @@ func (o *Observer) target(built render.Cluster, recorded core.Report, held holdi
 			runs = append(runs, m.Version)
 		}
 	}
-	asleep := len(held.workloads) > 0 && !slices.ContainsFunc(held.workloads, func(w appsv1.StatefulSet) bool {
-		return w.Spec.Replicas == nil || *w.Spec.Replicas > 0
+	asleep := slices.ContainsFunc(held.workloads, func(w appsv1.StatefulSet) bool {
+		return w.Spec.Replicas != nil && *w.Spec.Replicas == 0
 	})
 	built.VolumeSize = smallestVolume(held.claims)
 	built.Voters = voters(int(*built.Spec.Size), recorded, etcd)

@@ -15,7 +15,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
-var memberZero = core.ApplyMember{Member: "demo-0", Start: core.StartSealed, BootstrapMembers: []string{"demo-0"}}
+var memberZero = core.ApplyMember{Member: "demo-0", Start: core.StartSealed, InitialCluster: []string{"demo-0"}}
 
 // live is a StatefulSet as it is on the API server after it was applied, with what the server fills in.
 func live(t *testing.T, c render.Cluster) (*appsv1.StatefulSet, *unstructured.Unstructured) {
@@ -207,7 +207,7 @@ func TestClaimsOfInterruptedCreation(t *testing.T) {
 	for retention, want := range map[v1alpha1.RetentionPolicy]int{v1alpha1.RetentionDelete: 1, v1alpha1.RetentionRetain: 0} {
 		c := everything()
 		c.Spec.Storage.Retention.WhenDeleted = retention
-		set := c.StatefulSet(core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, BootstrapMembers: []string{"demo-0"}})
+		set := c.StatefulSet(core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: []string{"demo-0"}})
 		for _, template := range set.Spec.VolumeClaimTemplates {
 			owners := template.OwnerReferences
 			if len(owners) != want || want == 1 && (owners[0].Kind != "EtcdCluster" || owners[0].UID != c.UID) {

@@ -28,11 +28,12 @@ func TestGolden(t *testing.T) {
 		cluster render.Cluster
 		member  core.ApplyMember
 	}{
-		{"default", plain(), core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, BootstrapMembers: founders}},
-		{"sealed", plain(), core.ApplyMember{Member: "demo-0", Start: core.StartSealed, BootstrapMembers: founders, Retry: 7}},
-		{"everything", everything(), core.ApplyMember{Member: "demo-1", Start: core.StartSealed, BootstrapMembers: founders}},
-		{"version-3.5", version35(), core.ApplyMember{Member: "demo-0", Start: core.StartSealed, BootstrapMembers: founders}},
-		{"memory", memory(), core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, BootstrapMembers: []string{"demo-0"}}},
+		{"default", plain(), core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: founders}},
+		{"sealed", plain(), core.ApplyMember{Member: "demo-0", Start: core.StartSealed, Retry: 7}},
+		{"join", plain(), core.ApplyMember{Member: "demo-7", Start: core.StartJoin, InitialCluster: []string{"demo-1", "demo-7"}}},
+		{"everything", everything(), core.ApplyMember{Member: "demo-1", Start: core.StartSealed}},
+		{"version-3.5", version35(), core.ApplyMember{Member: "demo-0", Start: core.StartSealed, Stopped: true}},
+		{"memory", memory(), core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: []string{"demo-0"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var text []byte
@@ -80,6 +81,7 @@ func plain() render.Cluster {
 		},
 	}
 	cluster.Spec.Services.Client.Type = corev1.ServiceTypeClusterIP
+	cluster.Status.BootstrapMembers = []string{"demo-0", "demo-1", "demo-2"}
 	return render.Cluster{EtcdCluster: cluster, Domain: "cluster.local", Voters: 3}
 }
 

@@ -18,7 +18,7 @@ func TestNamesFit(t *testing.T) {
 	c.Name = "a" + strings.Repeat("-b", 19) + "c"
 	member := c.Name + "-99"
 	names := []string{render.PodName(member), render.ClaimName(render.WALVolume, member), render.ClaimName(render.DataVolume, member)}
-	set := c.StatefulSet(core.ApplyMember{Member: member, Start: core.StartBootstrap, BootstrapMembers: []string{member}})
+	set := c.StatefulSet(core.ApplyMember{Member: member, Start: core.StartBootstrap, InitialCluster: []string{member}})
 	for _, object := range append(c.Objects(), set) {
 		names = append(names, object.GetName())
 		for _, value := range object.GetLabels() {

@@ -91,7 +91,8 @@ func (w *World) carryOut(s *State, a Late, p *Pass) bool {
 	case Handover:
 		return w.handOver(s, a, p)
 	case Add:
-		return (blind || a.Expect == s.list()) && w.add(s, m, p)
+		// Nothing may bear the name, and the list has to be the one that was decided on.
+		return (blind || a.Expect == s.list() && (m >= MaxMembers || s.Live.Members[m].empty())) && w.add(s, m, p)
 	case Promote:
 		w.checkPromote(s, m, p)
 		return w.promoteMember(s, m)
@@ -141,7 +142,7 @@ func (w *World) apply(s *State, seen Cluster, a core.ApplyMember) bool {
 	m := memberOf(a.Member)
 	workload := &s.Live.Members[m].Workload
 	want := Template{Hash: seen.Hash, Start: a.Start, Initial: mask(a.InitialCluster), Token: seen.Incarnation, Stopped: a.Stopped}
-	s.Next = max(s.Next, uint8(m+1)) //nolint:gosec // There are ten members at most.
+	s.Next, s.Used = max(s.Next, uint8(m+1)), max(s.Used, uint8(m+1)) //nolint:gosec // There are ten members at most.
 	if want.Start == core.StartSealed {
 		// Sealed members have themselves only in their initial cluster, whoever founded it.
 		want.Initial = 0

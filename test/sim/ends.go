@@ -100,7 +100,7 @@ func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 	waits := false
 	for m := range s.members() {
 		claim := &s.Live.Members[m].Claim
-		if claim.Exists && !claim.Bound && !claim.Removed && claim.Storage != cluster.Storage && !w.blockedByVolumes(s, v) {
+		if claim.Exists && !claim.Bound && (s.Formed == 0 || s.list().has(m)) && claim.Storage != cluster.Storage && !w.blockedByVolumes(s, v) {
 			waits = true
 			p.broke(Follows, "the claim of %s waits for a volume that the spec does not ask for", memberName(m))
 		}

@@ -15,6 +15,9 @@ func start(w *World, s *State, m int, p *Pass) bool {
 		return failed
 	}
 	if claim.Data == 0 {
+		if pod.Template.Start == core.StartBootstrap && s.withData() == 0 {
+			s.Alarms = 0
+		}
 		w.checkFounding(s, m, p)
 		claim.Data = pod.Template.Token + 1
 		if pod.Template.Start == core.StartJoin {

@@ -212,8 +212,9 @@ type State struct {
 	SameCluster bool
 	Nodes       [MaxMembers]Node
 	Etcd
-	// Next is one more than the highest ordinal that was ever given to a member.
-	Next uint8
+	// Next is one more than the highest ordinal that was ever given to a member, Used than that of those of which anything
+	// was made.
+	Next, Used uint8
 	// Quota is whether the quota for pods is used up.
 	Quota bool
 	Late  Late

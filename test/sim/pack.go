@@ -17,7 +17,7 @@ type place struct {
 type rest struct {
 	Stale, SameCluster bool
 	Etcd               Etcd
-	Next               uint8
+	Next, Used         uint8
 	Quota              bool
 	Late               Late
 	Faults, Edits      uint8
@@ -58,7 +58,7 @@ func (w *World) pack(s *State) Key {
 		}
 	}
 	key.Cluster, key.SeenCluster = w.tables.clusters.number(s.Live.Cluster), w.tables.clusters.number(s.Seen.Cluster)
-	key.Rest = w.tables.rests.number(rest{s.Stale, s.SameCluster, s.Etcd, s.Next, s.Quota, s.Late, s.Faults, s.Edits})
+	key.Rest = w.tables.rests.number(rest{s.Stale, s.SameCluster, s.Etcd, s.Next, s.Used, s.Quota, s.Late, s.Faults, s.Edits})
 	return key
 }
 
@@ -76,7 +76,7 @@ func (w *World) unpack(key *Key) State {
 	}
 	s.Live.Cluster, s.Seen.Cluster = w.tables.clusters.values[key.Cluster], w.tables.clusters.values[key.SeenCluster]
 	rest := &w.tables.rests.values[key.Rest]
-	s.Stale, s.SameCluster, s.Etcd, s.Next = rest.Stale, rest.SameCluster, rest.Etcd, rest.Next
+	s.Stale, s.SameCluster, s.Etcd, s.Next, s.Used = rest.Stale, rest.SameCluster, rest.Etcd, rest.Next, rest.Used
 	s.Quota, s.Late, s.Faults, s.Edits = rest.Quota, rest.Late, rest.Faults, rest.Edits
 	return s
 }

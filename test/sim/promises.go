@@ -36,7 +36,7 @@ const (
 	KeepsData Promise = "no volume is deleted while its member is listed"
 	// RemovedFirst: a member is removed before its StatefulSet goes, or its claim is marked as removed.
 	RemovedFirst Promise = "a member is removed first"
-	// NoReuse: no name is given to a second member.
+	// NoReuse: no name is given to a second member, unless nothing was ever made under it.
 	NoReuse Promise = "no name is used again"
 	// Bounded: there is one voter more than asked for at most, and nothing is added beside a member that never started.
 	Bounded Promise = "no more members than asked for"
@@ -177,7 +177,7 @@ func (w *World) checkHandover(s *State, to int, p *Pass) {
 
 // checkAdd checks a member that is added.
 func (w *World) checkAdd(s *State, m int, p *Pass) {
-	if m < s.members() {
+	if m < int(s.Used) {
 		p.broke(NoReuse, "%s was a member before", memberName(m))
 	}
 	if unstarted := s.list() &^ s.Started; unstarted != 0 {
@@ -233,7 +233,7 @@ func (w *World) checkFounding(s *State, m int, p *Pass) {
 	template := s.Live.Members[m].Pod.Template
 	for other := range s.members() {
 		member := &s.Live.Members[other]
-		if data := member.Claim.Data; data != 0 && data == s.Formed && data != template.Token+1 {
+		if data := member.Claim.Data; template.Start == core.StartBootstrap && data != 0 && data == s.Formed && data != template.Token+1 {
 			p.broke(StartsClean, "%s founds another cluster while the volume of %s holds data", memberName(m), memberName(other))
 		}
 		peer := member.Pod.Template

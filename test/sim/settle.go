@@ -56,6 +56,7 @@ func (s *State) forgetNames() {
 		}
 		s.Live.Members[last], s.Nodes[last] = Member{}, Node{}
 		s.Next--
+		s.Used = min(s.Used, s.Next)
 	}
 }
 
