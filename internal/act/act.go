@@ -35,6 +35,7 @@ type Etcd interface {
 	EnableDowngrade(ctx context.Context, address, target string) error
 	CancelDowngrade(ctx context.Context, address string) error
 	FlushLog(ctx context.Context, address string, entries int) error
+	Agree(ctx context.Context, endpoints []etcd.Endpoint, revision int64) (string, error)
 	// IsRefusal is whether etcd only refused for now.
 	IsRefusal(err error) bool
 }

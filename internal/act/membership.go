@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
@@ -58,16 +59,43 @@ func (a *Actor) removeMember(ctx context.Context, o observe.Observed, step core.
 	if err != nil {
 		return err
 	}
-	serving := 0
+	var serving []core.Status
 	for _, s := range live.Statuses {
 		if s.Answered && s.ID != step.ID && s.LeaderID != "" && !s.Learner && s.ClusterID == live.List.ClusterID {
-			serving++
+			serving = append(serving, s)
 		}
 	}
-	if serving < step.Needs {
-		return &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", serving, step.Needs)}
+	if len(serving) < step.Needs {
+		return &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", len(serving), step.Needs)}
+	}
+	if step.IfOthersAgree {
+		if err := a.agree(ctx, o, step.Member, serving); err != nil {
+			return err
+		}
 	}
 	return a.ask(o, step.Via, func(address string) error { return a.Etcd.Remove(ctx, address, step.ID) })
+}
+
+// agree makes certain that the members that stay hold the same data: whoever differs from them is the one that is wrong.
+func (a *Actor) agree(ctx context.Context, o observe.Observed, member string, others []core.Status) error {
+	var endpoints []etcd.Endpoint
+	revision := others[0].Revision
+	for _, s := range others {
+		revision = min(revision, s.Revision)
+		for _, endpoint := range o.Endpoints {
+			if endpoint.Member == s.Member {
+				endpoints = append(endpoints, endpoint)
+			}
+		}
+	}
+	difference, err := a.Etcd.Agree(ctx, endpoints, revision)
+	if err != nil {
+		return &PutOffError{Err: err}
+	}
+	if difference != "" {
+		return fmt.Errorf("member %s differs from the others, and these among themselves: %s; find out which data is right, and name the members to be replaced in the annotation %s of EtcdCluster %s/%s", member, difference, render.AnnotationReplaceMembers, o.Render.Namespace, o.Render.Name)
+	}
+	return nil
 }
 
 // unchanged reads the member list linearizably and compares it with the IDs that a decision was made from.

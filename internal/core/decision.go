@@ -106,6 +106,8 @@ type RemoveMember struct {
 	Expect []string
 	// Needs is the number of other voters that have to answer and know a leader at that moment.
 	Needs int
+	// IfOthersAgree: those have to hold the same data, by their hashes at one revision.
+	IfOthersAgree bool
 }
 
 // DeleteMember deletes the StatefulSet of a member that is not in the member list any more.

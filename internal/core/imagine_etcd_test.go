@@ -49,6 +49,11 @@ func (d dice) etcd(members []core.Member, c cast, calm bool) core.Etcd {
 			ID: "id-" + name, Name: name, PeerURL: "http://" + name, Started: name != c.unstarted, Learner: slices.Contains(c.learners, name),
 		})
 	}
+	if d.oneIn(30) {
+		// Somebody changed its peer URL.
+		l := &e.List.Members[d.IntN(len(e.List.Members))]
+		l.Name, l.PeerURL = "", "http://somewhere-else"
+	}
 	if c.foreign {
 		e.List.Members = append(e.List.Members, core.Listed{ID: "id-stranger", PeerURL: "http://stranger", Started: true, Learner: d.oneIn(3)})
 	}

@@ -60,7 +60,7 @@ var membershipLaws = []law{
 	}},
 	{"nobody is added beside a foreign member", func(o core.Observation, d core.Decision) bool {
 		_, ok := disruption(d).(core.AddMember)
-		return !ok || !slices.ContainsFunc(o.Etcd.List.Members, func(l core.Listed) bool { return l.Name == "" })
+		return !ok || !slices.ContainsFunc(o.Etcd.List.Members, func(l core.Listed) bool { return nameOf(l) == "stranger" })
 	}},
 	{"a learner is promoted only if it serves, has caught up and is sealed, and if there is a quorum then", func(o core.Observation, d core.Decision) bool {
 		promote, ok := disruption(d).(core.PromoteMember)
@@ -173,7 +173,7 @@ var membershipLaws = []law{
 			return true
 		}
 		for _, l := range o.Etcd.List.Members {
-			if s := statusOf(o, l.Name); s == nil || !serves(o, l) || minorsApart(s.Version, enable.Target) != 1 || minorsApart(s.Version, s.DowngradeTarget) > 0 {
+			if s := statusOf(o, nameOf(l)); s == nil || !serves(o, l) || minorsApart(s.Version, enable.Target) != 1 || minorsApart(s.Version, s.DowngradeTarget) > 0 {
 				return false
 			}
 		}
@@ -220,9 +220,12 @@ func putAway(action core.Action) (member string, isPutAway bool) {
 	return "", false
 }
 
+// nameOf is whose entry of the list that is, as imagined: also if somebody changed its peer URL.
+func nameOf(l core.Listed) string { return strings.TrimPrefix(l.ID, "id-") }
+
 func listedAs(o core.Observation, name string) *core.Listed {
 	for i := range o.Etcd.List.Members {
-		if l := &o.Etcd.List.Members[i]; l.Name == name && name != "" {
+		if l := &o.Etcd.List.Members[i]; nameOf(*l) == name {
 			return l
 		}
 	}
@@ -240,14 +243,14 @@ func memberOf(o core.Observation, name string) core.Member {
 
 // serves is whether a member of the list can be counted on.
 func serves(o core.Observation, l core.Listed) bool {
-	s := statusOf(o, l.Name)
-	return s != nil && s.ID == l.ID && counts(o, *s) && !memberOf(o, l.Name).Pod.Deleting
+	s := statusOf(o, nameOf(l))
+	return s != nil && s.ID == l.ID && counts(o, *s) && !memberOf(o, nameOf(l)).Pod.Deleting
 }
 
 // votersOf counts the voters, and those of them that serve, without one.
 func votersOf(o core.Observation, without string) (voters, serving int) {
 	for _, l := range o.Etcd.List.Members {
-		if l.Learner || without != "" && l.Name == without {
+		if l.Learner || nameOf(l) == without {
 			continue
 		}
 		voters++
@@ -285,7 +288,7 @@ func nextOrdinal(o core.Observation) int {
 		names = append(names, m.Workload.InitialCluster...)
 	}
 	for _, l := range o.Etcd.List.Members {
-		names = append(names, l.Name)
+		names = append(names, nameOf(l))
 	}
 	for _, m := range o.Cluster.Recorded.Members {
 		names = append(names, m.Name)

@@ -183,6 +183,9 @@ func TestLaws(t *testing.T) {
 	for seed := range uint64(observations) {
 		o := imagine(seed)
 		d := core.Decide(o)
+		if !reflect.DeepEqual(o, imagine(seed)) {
+			t.Fatalf("seed %d: to decide changed what was observed", seed)
+		}
 		for _, law := range slices.Concat(laws, membershipLaws) {
 			if !law.holds(o, d) {
 				t.Fatalf("seed %d: not so: %s\nactions: %+v\nmembers: %+v\netcd: %+v\ncluster: %+v", seed, law.name, d.Actions, o.Members, o.Etcd, o.Cluster)
@@ -271,7 +274,7 @@ func reversed(o core.Observation) core.Observation {
 
 func TestSurvey(t *testing.T) {
 	first := map[string][]uint64{}
-	for seed := range uint64(15000) {
+	for seed := range uint64(150000) {
 		o := imagine(seed)
 		d := core.Decide(o)
 		for _, law := range slices.Concat(laws, membershipLaws) {

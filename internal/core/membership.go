@@ -104,7 +104,11 @@ func (v *view) irreparable(m *memberView) Problem {
 		return m.trouble
 	case m.trouble.Reason == ReasonDataCorrupt && v.unhealthyFor(m) >= corruptPatience:
 		return m.trouble
-	case m.listed.Learner && m.listed.Started && failsByItself(m.trouble.Reason) && v.unhealthyFor(m) >= corruptPatience:
+	case m.trouble.Reason == ReasonDataDiffers && v.unhealthyFor(m) >= corruptPatience && v.staying(m.Name) >= 2:
+		// It does not start since its data differs from that of another member. Which of them is wrong the others decide,
+		// at the moment of the removal: see IfOthersAgree.
+		return m.trouble
+	case m.listed.Learner && m.listed.Started && v.failsByItself(m):
 		// It has no vote, and nothing that the others lack.
 		return m.trouble
 	case m.Workload.Start == StartJoin && !m.listed.Started && m.trouble.Reason == ReasonCrashLooping && !slices.Equal(m.Workload.InitialCluster, v.listedNames()):
@@ -115,9 +119,17 @@ func (v *view) irreparable(m *memberView) Problem {
 	return v.nodeGone(m)
 }
 
-// failsByItself is whether a member's process starts and ends.
-func failsByItself(reason Reason) bool {
-	return reason == ReasonCrashLooping || reason == ReasonDataCorrupt || reason == ReasonVolumeEmpty
+// failsByItself is whether a member's process has been starting and ending for long, on its own data or, after a longer
+// patience, for whatever reason with the settings that the others have, too.
+func (v *view) failsByItself(m *memberView) bool {
+	switch m.trouble.Reason {
+	case ReasonDataCorrupt, ReasonVolumeEmpty:
+		return v.unhealthyFor(m) >= corruptPatience
+	case ReasonCrashLooping:
+		after := v.Cluster.Spec.UnhealthyAfter
+		return after > 0 && v.unhealthyFor(m) >= after && !m.outdated(v.Cluster.Spec.MemberHash)
+	}
+	return false
 }
 
 // nodeGone: without its node a member cannot come back, or only with the node. Should it come back after it was removed,
@@ -177,7 +189,7 @@ func promote(v *view, p *plan) bool {
 		if m.listed == nil || !m.listed.Learner || !m.listed.Started || !m.serves || !m.caughtUp || m.Pod.Deleting {
 			continue
 		}
-		if m.Workload.Start != StartSealed || serving+1 < Quorum(voters+1) {
+		if m.Workload.Start != StartSealed || !m.Workload.Settled || serving+1 < Quorum(voters+1) {
 			continue
 		}
 		p.doing = Problem{ReasonJoining, fmt.Sprintf("member %s has caught up and becomes a voter", m.Name)}
@@ -283,13 +295,15 @@ func (v *view) foreign() string {
 // know all others, so that there is one such at a time.
 func (v *view) grow(p *plan, exchanging bool) {
 	learners := 0
-	for _, l := range v.Etcd.List.Members {
-		m := v.byID[l.ID]
-		if l.Learner {
+	for _, m := range v.members {
+		if m.listed == nil {
+			continue
+		}
+		if m.listed.Learner {
 			learners++
 		}
-		if !l.Started || m == nil || l.Learner && !m.serves {
-			p.doing.Message += "; " + v.joins(v.byName[l.Name])
+		if !m.listed.Started || m.stranger || m.listed.Learner && !m.serves {
+			p.doing.Message += "; " + v.joins(m)
 			return
 		}
 	}
@@ -376,7 +390,7 @@ func (v *view) remove(p *plan, m *memberView) {
 	if !m.listed.Learner {
 		needs = Quorum(v.voters() - 1)
 	}
-	p.actions = append(p.actions, RemoveMember{Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: needs})
+	p.actions = append(p.actions, RemoveMember{Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: needs, IfOthersAgree: m.trouble.Reason == ReasonDataDiffers})
 }
 
 // keepsWithout is the one guard of every removal: those that stay, serve and are caught up have to be a quorum of the

@@ -53,6 +53,7 @@ const (
 	ReasonVolumeLost           Reason = "VolumeLost"
 	ReasonVolumeEmpty          Reason = "VolumeEmpty"
 	ReasonDataCorrupt          Reason = "DataCorrupt"
+	ReasonDataDiffers          Reason = "DataDiffers"
 	ReasonMemberRemoved        Reason = "MemberRemoved"
 	ReasonNodeGone             Reason = "NodeGone"
 	ReasonReplacementAsked     Reason = "ReplacementAsked"

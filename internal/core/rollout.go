@@ -29,6 +29,10 @@ func rollOut(v *view, p *plan) bool {
 		p.blocked = refused
 		return true
 	}
+	if only := pending[0]; v.alone() && v.target() > 1 && only.serves && minorOf(only.status.Version) == minorOf(v.Cluster.Spec.Version) {
+		// Others join first, with what is asked for by now: then nobody notices the restart.
+		return false
+	}
 	if !v.mayGoBack() {
 		p.doing = Problem{ReasonDowngrading, fmt.Sprintf("the cluster goes back to %s; waiting until etcd can be told so", v.Cluster.Spec.Version)}
 		return true
@@ -74,7 +78,7 @@ func (v *view) restarting(m *memberView) bool {
 func (v *view) running() running {
 	var r running
 	for _, m := range v.members {
-		if m.status != nil && m.status.Answered {
+		if m.status != nil && m.status.Answered && (v.clusterID == "" || m.status.ClusterID == v.clusterID) {
 			r.answered = appendVersion(r.answered, m.status.Version)
 			if len(appendVersion(nil, m.status.Version)) == 0 {
 				r.unknown = m.status.Version
@@ -118,7 +122,7 @@ func (v *view) nextOutdated(p *plan, pending []*memberView) bool {
 			next = m
 		}
 	}
-	if !next.leads && !v.mayRestart(next) {
+	if !v.mayRestart(next) {
 		p.doing.Message += fmt.Sprintf("; waiting: without member %s there would be no quorum of members that serve and are caught up", next.Name)
 		return len(v.Etcd.List.Members) >= v.target()
 	}

@@ -146,6 +146,9 @@ func downgrade(v *view, p *plan) bool {
 		p.blocked = Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but every member runs %s or later, and etcd can be downgraded from 3.6 on only", v.Cluster.Spec.FinalVersion, lowest)}
 		p.doing = Problem{}
 		return true
+	case asked == "" && v.foreign() != "":
+		p.doing.Message += "; waiting: " + v.foreign()
+		return true
 	case asked == "" && v.waitsFor() != "":
 		p.doing.Message += "; waiting: " + v.waitsFor()
 		return true

@@ -92,7 +92,7 @@ func (v *view) hearOnlyOurs() {
 
 // nameListed recognizes members by their ID whose peer URL was changed by hand: they answer, or answered before.
 func (v *view) nameListed() {
-	v.Etcd.List.Members = slices.Clone(v.Etcd.List.Members)
+	v.Etcd.List.Members = slices.SortedFunc(slices.Values(v.Etcd.List.Members), func(a, b Listed) int { return strings.Compare(a.ID, b.ID) })
 	for i := range v.Etcd.List.Members {
 		l := &v.Etcd.List.Members[i]
 		for _, s := range v.Etcd.Statuses {

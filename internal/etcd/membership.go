@@ -145,3 +145,28 @@ func (p *Pool) FlushLog(ctx context.Context, address string, entries int) error 
 		return errors.Join(errs...)
 	})
 }
+
+// Agree compares the hashes of the key space of members at one revision, that of the member furthest behind. It says which
+// two differ, or nothing. Members that have compacted differently cannot be compared, which is an error that passes
+// (https://etcd.io/docs/v3.6/op-guide/data_corruption/).
+func (p *Pool) Agree(ctx context.Context, endpoints []Endpoint, revision int64) (string, error) {
+	var first *clientv3.HashKVResponse
+	for _, endpoint := range endpoints {
+		var answer *clientv3.HashKVResponse
+		err := p.call(ctx, endpoint.Address, "hashing the keys", 30*time.Second, func(ctx context.Context, c *clientv3.Client) (err error) {
+			answer, err = c.HashKV(ctx, endpoint.Address, revision)
+			return err
+		})
+		switch {
+		case err != nil:
+			return "", err
+		case first == nil:
+			first = answer
+		case first.CompactRevision != answer.CompactRevision:
+			return "", fmt.Errorf("members %s and %s have compacted differently", endpoints[0].Member, endpoint.Member)
+		case first.Hash != answer.Hash:
+			return fmt.Sprintf("members %s and %s hold different data at revision %d", endpoints[0].Member, endpoint.Member, revision), nil
+		}
+	}
+	return "", nil
+}

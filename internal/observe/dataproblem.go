@@ -71,7 +71,7 @@ var lostEntries = regexp.MustCompile(`tocommit\(\d+\) is out of range \[lastInde
 // which Kubernetes keeps no message, so that not finding it proves nothing. VolumeEmpty counts only for a sealed member: of
 // one that joins it may mean that the others cannot be reached. A folder of the log that etcd may not read looks the same.
 //
-// "found data inconsistency with peers" (etcdserver/corrupt.go) is none of these: it may be the other member's data.
+// DataDiffers says nothing of whose data is wrong, this member's or the other's.
 func dataProblem(message string) core.Reason {
 	// Of the two log formats one has a space there.
 	message = strings.ReplaceAll(message, `": "`, `":"`)
@@ -82,6 +82,8 @@ func dataProblem(message string) core.Reason {
 		return ""
 	case slices.ContainsFunc(removedTexts, contains):
 		return core.ReasonMemberRemoved
+	case contains("found data inconsistency with peers"): // etcdserver/corrupt.go
+		return core.ReasonDataDiffers
 	case contains(noLogText) && !askedOthers.MatchString(message):
 		return core.ReasonVolumeEmpty
 	case slices.ContainsFunc(corruptTexts, contains), lostEntries.MatchString(message), logWithoutOwner(message), pagesUnreadable(message):

@@ -64,6 +64,58 @@ func TestMemberHashChanges(t *testing.T) {
 	}
 }
 
+// TestRestartHash: CPU and memory reach a running pod, everything else needs a new one.
+func TestRestartHash(t *testing.T) {
+	resized := plain()
+	resized.Spec.PodTemplate.Spec.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}}
+	if resized.RestartHash() != plain().RestartHash() || resized.MemberHash() == plain().MemberHash() {
+		t.Error("other CPU and memory would need a restart, or would not be seen at all")
+	}
+	if plain().RestartHash() != plain().MemberHash() {
+		t.Error("without CPU and memory there is no difference between the two")
+	}
+	pod := resized.StatefulSet(memberZero).Spec.Template.Annotations
+	if pod[render.AnnotationMemberHash] != resized.MemberHash() || pod[render.AnnotationRestartHash] != resized.RestartHash() {
+		t.Errorf("on the pod: %v", pod)
+	}
+	changes := map[string]func(c *render.Cluster){
+		"image":   func(c *render.Cluster) { c.Spec.Version = "3.6.17" },
+		"setting": func(c *render.Cluster) { c.Spec.Config = map[string]v1alpha1.ConfigValue{"log-level": "debug"} },
+		"label":   func(c *render.Cluster) { c.Spec.PodTemplate.Metadata.Labels = map[string]v1alpha1.LabelValue{"a": "b"} },
+		"env":     func(c *render.Cluster) { c.Spec.PodTemplate.Spec.Env = []corev1.EnvVar{{Name: "GOGC", Value: "80"}} },
+		"node selector": func(c *render.Cluster) {
+			c.Spec.PodTemplate.Spec.NodeSelector = map[string]v1alpha1.LabelValue{"pool": "etcd"}
+		},
+	}
+	for name, change := range changes {
+		changed := plain()
+		change(&changed)
+		if changed.RestartHash() == plain().RestartHash() {
+			t.Errorf("%s: no pod would be restarted", name)
+		}
+	}
+}
+
+// TestHashOfTheQuota: with autoGrow the quota follows the volumes, which members learn by a restart. Otherwise what a
+// volume turns out to have is no change of what was asked for.
+func TestHashOfTheQuota(t *testing.T) {
+	c := plain()
+	before := c.RestartHash()
+	c.VolumeSize = 5 << 30
+	if c.RestartHash() != before {
+		t.Error("the size of a volume would restart members")
+	}
+	c.Spec.Storage.AutoGrow = &v1alpha1.AutoGrowSpec{Limit: resource.MustParse("50Gi"), ThresholdPercent: 80}
+	small := c.RestartHash()
+	c.VolumeSize = 7 << 30
+	if c.RestartHash() == small || c.MemberHash() == before {
+		t.Error("the database could never use what its volume has grown by")
+	}
+	if c.StorageHash() != plain().StorageHash() {
+		t.Error("autoGrow asks for no other volumes")
+	}
+}
+
 // TestHashOfSpellings: two spellings of one amount are the same amount.
 func TestHashOfSpellings(t *testing.T) {
 	one, other := plain(), plain()

@@ -54,12 +54,14 @@ func (c Cluster) configMap() *corev1.ConfigMap {
 // settings are the operator's defaults under the user's settings.
 func (c Cluster) settings() map[string]string {
 	flags := map[string]string{"quota-backend-bytes": c.quota()}
-	gates := "InitialCorruptCheck=true,CompactHashCheck=true"
+	gates := c.corruptionGates()
 	if c.minor() == "3.5" {
 		flags["experimental-initial-corrupt-check"] = "true"
 		flags["experimental-compact-hash-check-enabled"] = "true"
 	} else {
-		flags["feature-gates"] = gates
+		if gates != "" {
+			flags["feature-gates"] = gates
+		}
 		flags["max-learners"] = fmt.Sprint(learnersAtOnce)
 	}
 	for name, value := range c.Spec.Config {
@@ -67,7 +69,7 @@ func (c Cluster) settings() map[string]string {
 			continue
 		}
 		if name == "feature-gates" && c.minor() != "3.5" {
-			value = v1alpha1.ConfigValue(strings.TrimSuffix(gates+","+c.knownGates(string(value)), ","))
+			value = v1alpha1.ConfigValue(strings.Trim(gates+","+c.knownGates(string(value)), ","))
 		}
 		flags[name] = string(value)
 	}
@@ -76,6 +78,21 @@ func (c Cluster) settings() map[string]string {
 		settings["ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
 	}
 	return settings
+}
+
+// corruptionGates switch on the checks that find corrupt data. etcd 3.6 does not start if the same is said by the older
+// setting, too.
+func (c Cluster) corruptionGates() string {
+	var gates []string
+	for _, check := range []struct{ gate, setting string }{
+		{"InitialCorruptCheck", "experimental-initial-corrupt-check"},
+		{"CompactHashCheck", "experimental-compact-hash-check-enabled"},
+	} {
+		if _, said := c.Spec.Config[check.setting]; !said || !c.knows(check.setting) {
+			gates = append(gates, check.gate+"=true")
+		}
+	}
+	return strings.Join(gates, ",")
 }
 
 // learnersAtOnce lets two members join at the same time: etcd refuses to add a member until its voters have been connected

@@ -102,8 +102,13 @@ func (w *World) carryOut(s *State, a Late, p *Pass) bool {
 	case DeleteSet:
 		return (blind || a.Same && !s.list().has(m)) && s.Live.Members[m].Workload.Exists && w.deleteSet(s, m, p)
 	case DeleteClaim:
-		return (blind || a.Same && !s.list().has(m)) && s.Live.Members[m].Claim.Exists && w.deleteClaim(s, m, p)
+		member := &s.Live.Members[m]
+		removed := a.Same && !s.list().has(m) && !member.Pod.Exists && member.Claim.Removed && member.Claim.Owner == s.Live.Cluster.Incarnation
+		return (blind || removed) && member.Claim.Exists && w.deleteClaim(s, m, p)
 	case Disarm:
+		if s.list().has(m) {
+			p.broke(RemovedFirst, "the alarm of %s is cleared while it is in the member list", memberName(m))
+		}
 		s.Alarms &^= 1 << m
 		return true
 	case NotLate:

@@ -46,10 +46,10 @@ func (w *World) refuses(s *State, m int) Phase {
 	case template.Start == core.StartSealed:
 		return FailingEmpty
 	case template.Start == core.StartJoin:
-		// etcd asks a member for the list, which has to be the one that it was started with. One that joined before has
-		// lost a log that the leader counts on; it panics.
-		joins := s.Leader != 0 && template.Initial == s.list() && s.list().has(m) && !s.Started.has(m)
-		if !joins {
+		// etcd asks a member for the list, which has to be the one that it was started with. A learner that has lost a log
+		// that the leader counts on panics; a voter may as well take part as if nothing had been.
+		again := s.Started.has(m) && s.Learners.has(m)
+		if s.Leader == 0 || template.Initial != s.list() || !s.list().has(m) || again {
 			return Failing
 		}
 	case s.Formed == id && (!s.list().has(m) || w.alreadyBootstrapped(s, m)):
@@ -85,7 +85,7 @@ func form(s *State, m int, id uint8, p *Pass) {
 	}
 	if running >= quorum(initial.size()) {
 		s.checkForming(id, p)
-		s.Etcd = Etcd{Formed: id, Voters: initial}
+		s.Etcd = Etcd{Formed: id, Founders: initial, Voters: initial}
 	}
 }
 

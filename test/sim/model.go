@@ -190,8 +190,9 @@ const (
 
 // Etcd is the cluster that has come into being.
 type Etcd struct {
-	// Formed is an incarnation plus one.
-	Formed uint8
+	// Formed is an incarnation plus one; Founders are those that it was formed with.
+	Formed   uint8
+	Founders Set
 	// Voters and Learners are the member list; Started are those of it that have run.
 	Voters, Learners, Started Set
 	// Alarms are the members that the alarm CORRUPT is raised for.

@@ -8,15 +8,18 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
-// mutants are operators with one mistake each. The simulator has to find it, as the promise that it breaks.
-var mutants = []struct {
+// mutant is an operator with one mistake. The simulator has to find it, as the promise that it breaks.
+type mutant struct {
 	name    string
 	promise Promise
 	world   World
 	// decide is the core with the mistake; blind operators check no preconditions.
 	decide func(core.Observation) core.Decision
 	blind  bool
-}{
+}
+
+// mutants are operators with one mistake each in what they do with the members of a cluster.
+var mutants = []mutant{
 	{"restarts whatever is outdated", KeepsQuorum, formed(3, 1, 1), restartAny, false},
 	{"restarts two at once", OneDisruption, formed(3, 0, 1), restartTwo, false},
 	{"restarts the leader first", LeaderLast, formed(3, 0, 1), restartLeader, false},
@@ -45,7 +48,7 @@ func formed(size, faults, edits int) World {
 }
 
 func TestMutants(t *testing.T) {
-	for _, mutant := range mutants {
+	for _, mutant := range slices.Concat(mutants, changers) {
 		t.Run(strings.ReplaceAll(mutant.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			mutant.world.Operator = NewOperator(mutant.decide)

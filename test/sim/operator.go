@@ -196,9 +196,7 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 		left--
 		done := w.act(s, cluster, action, p)
 		p.say("%s", describe(action, done))
-		if refused = !done; refused {
-			break
-		}
+		refused = refused || !done
 	}
 	if v.disruptive == nil || refused || cut.Early && left == 0 && !isRecreate(v.disruptive) {
 		return true

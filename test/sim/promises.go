@@ -42,6 +42,8 @@ const (
 	Bounded Promise = "no more members than asked for"
 	// NotWithoutNeed: a member that could come back with its data is not removed, unless the user asked for it.
 	NotWithoutNeed Promise = "no member is replaced without need"
+	// AddsFirst: a member that serves is exchanged only once there is one more than asked for.
+	AddsFirst Promise = "an exchange adds first"
 	// PromotesReady: only a sealed learner that has caught up is made a voter.
 	PromotesReady Promise = "only learners that are ready become voters"
 	// NoOscillation: without faults no member is added that is removed again.
@@ -194,7 +196,7 @@ func (w *World) checkPromote(s *State, m int, p *Pass) {
 	switch {
 	case !s.Learners.has(m) || s.Leader == 0:
 		return
-	case member.Workload.Exists && member.Workload.Want.Start != core.StartSealed:
+	case member.Workload.Exists && member.Workload.Known.Start != core.StartSealed:
 		p.broke(PromotesReady, "%s is promoted before it is sealed", memberName(m))
 	case p.late || p.stale:
 		return
@@ -223,21 +225,28 @@ func (w *World) checkRemove(s *State, m int, p *Pass) {
 	member := &s.Live.Members[m]
 	sound := member.Claim.Exists && !member.Claim.Deleting && member.Claim.Harm == Intact && s.hasData(m) && !s.Alarms.has(m)
 	asked := p.seen.Replace.has(m) || member.Claim.Storage != p.seen.Storage
-	if sound && !asked && member.Node != GoneLong {
+	switch {
+	case sound && !asked && member.Node != GoneLong:
 		p.broke(NotWithoutNeed, "%s could serve with its data and is removed", memberName(m))
+	case s.Voters.has(m) && s.serves(m) && sound && !p.stale:
+		p.broke(AddsFirst, "%s serves and is removed before there is one more", memberName(m))
 	}
 }
 
 // checkFounding checks a member that starts on an empty volume.
 func (w *World) checkFounding(s *State, m int, p *Pass) {
 	template := s.Live.Members[m].Pod.Template
+	founds := template.Start == core.StartBootstrap
+	if founds && s.Formed == template.Token+1 && template.Initial != s.Founders {
+		p.broke(FoundsOnce, "%s founds a cluster of %s, and not the one of %s", memberName(m), join(template.Initial), join(s.Founders))
+	}
 	for other := range s.members() {
 		member := &s.Live.Members[other]
-		if data := member.Claim.Data; template.Start == core.StartBootstrap && data != 0 && data == s.Formed && data != template.Token+1 {
+		if data := member.Claim.Data; founds && data != 0 && data == s.Formed && data != template.Token+1 {
 			p.broke(StartsClean, "%s founds another cluster while the volume of %s holds data", memberName(m), memberName(other))
 		}
 		peer := member.Pod.Template
-		together := member.Pod.Exists && template.Start == core.StartBootstrap && peer.Start == template.Start && peer.Token == template.Token && member.Claim.Data == peer.Token+1
+		together := founds && member.Pod.Exists && peer.Start == template.Start && peer.Token == template.Token && member.Claim.Data == peer.Token+1
 		if together && peer.Initial != template.Initial {
 			p.broke(FoundsOnce, "%s founds a cluster of %s, %s one of %s", memberName(m), join(template.Initial), memberName(other), join(peer.Initial))
 		}

@@ -15,37 +15,6 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
-// runs are what is explored by default: about half a minute on two cores. For longer runs set SIM_STATES (the
-// limit of each run), SIM_FAULTS and SIM_EDITS (budgets of each run) and SIM_SIZES, e.g. SIM_SIZES=3,5.
-var runs = []struct {
-	name  string
-	world World
-	limit int
-}{
-	{"1-created-faults", World{Size: 1, Faults: 2, Edits: 1, Incarnations: 2}, 250_000},
-	{"1-created-edits", World{Size: 1, Faults: 1, Edits: 2, Incarnations: 2}, 250_000},
-	{"1-class-missing", World{Size: 1, Faults: 1, Edits: 2, Incarnations: 1, ClassMissing: true}, 100_000},
-	{"3-created", World{Size: 3, Faults: 2, Edits: 2, Incarnations: 2}, 400_000},
-	{"3-created-no-fault", World{Size: 3, Faults: 0, Edits: 1, Incarnations: 2}, 400_000},
-	{"3-class-missing", World{Size: 3, Faults: 1, Edits: 1, Incarnations: 1, ClassMissing: true}, 150_000},
-	{"3-formed", World{Size: 3, Faults: 2, Edits: 2, Incarnations: 2, Formed: true}, 500_000},
-	{"3-formed-one-fault", World{Size: 3, Faults: 1, Edits: 1, Incarnations: 1, Formed: true}, 150_000},
-	{"3-formed-no-fault", World{Size: 3, Faults: 0, Edits: 2, Incarnations: 2, Formed: true}, 300_000},
-	{"3-remade", World{Size: 3, Faults: 2, Edits: 1, Incarnations: 3, Remade: true}, 300_000},
-	{"3-remade-one-fault", World{Size: 3, Faults: 1, Edits: 0, Incarnations: 2, Remade: true}, 100_000},
-	{"5-created", World{Size: 5, Faults: 1, Edits: 1, Incarnations: 1}, 200_000},
-	{"5-formed", World{Size: 5, Faults: 2, Edits: 2, Incarnations: 1, Formed: true}, 300_000},
-	{"1-3-1-scale", World{Size: 1, Sizes: []int{1, 3}, Faults: 2, Edits: 2, Incarnations: 1, Formed: true, Topics: Sizes | Crashes | Losses | Cuts}, 200_000},
-	{"3-1-3-scale", World{Size: 3, Sizes: []int{1, 3}, Faults: 1, Edits: 2, Incarnations: 1, Formed: true, Topics: Sizes | Crashes | Losses | Cuts}, 200_000},
-	{"3-losses", World{Size: 3, Faults: 3, Incarnations: 1, Formed: true, Topics: Losses}, 200_000},
-	{"3-nodes", World{Size: 3, Faults: 2, Incarnations: 1, Formed: true, Topics: Losses | Networks | Deletions}, 200_000},
-	{"3-exchange", World{Size: 3, Faults: 1, Edits: 1, Incarnations: 1, Formed: true, Topics: Losses | Crashes | Storage | Replacing | Cuts}, 200_000},
-	{"3-hibernate", World{Size: 3, Sizes: []int{0, 3}, Faults: 1, Edits: 2, Incarnations: 1, Formed: true, Topics: Sizes | Losses | Crashes | Deletions | Cuts}, 200_000},
-	{"3-5-scale", World{Size: 3, Sizes: []int{1, 3, 5}, Faults: 1, Edits: 2, Incarnations: 1, Formed: true, MaxLearners: 2, Topics: Sizes | Crashes}, 200_000},
-	{"3-life-stale", World{Size: 3, Sizes: []int{1, 3, 5}, Faults: 2, Edits: 1, Incarnations: 1, Formed: true, MaxLearners: 2, Topics: Sizes | Storage | Caches | Losses}, 200_000},
-	{"5-formed-no-fault", World{Size: 5, Faults: 0, Edits: 1, Incarnations: 1, Formed: true}, 100_000},
-}
-
 // knownIssues are promises that the core is known to break, and why. What is found is printed and counted, but fails
 // nothing. One that is not found any more is to be taken off the list.
 var knownIssues = map[Promise]string{}

@@ -5,7 +5,6 @@ package operator
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -106,12 +105,10 @@ func TestUpgradeUnderWrites(t *testing.T) {
 	for _, upgrade := range []struct {
 		name     string
 		versions []string
-		// snapshots is how many entries of the log a member applies between two snapshots of it; "" means etcd's 10000.
-		// The log of 3.5 has entries that 3.7 cannot read, so that a snapshot has to come between.
-		snapshots v1alpha1.ConfigValue
 	}{
-		{"from 3.6 to 3.7", []string{"3.6.16", "3.7.3"}, ""},
-		{"from 3.5 to 3.7 with snapshots", []string{"3.5.33", "3.6.16", "3.7.3"}, "100"},
+		{"from 3.6 to 3.7", []string{"3.6.16", "3.7.3"}},
+		// The log of 3.5 has entries that 3.7 cannot read, so that a snapshot has to come between.
+		{"from 3.5 to 3.7", []string{"3.5.33", "3.6.16", "3.7.3"}},
 	} {
 		t.Run(upgrade.name, func(t *testing.T) {
 			t.Parallel()
@@ -121,12 +118,7 @@ func TestUpgradeUnderWrites(t *testing.T) {
 			}
 			s.operate()
 			h := s.follow()
-			s.running(3, func(spec *v1alpha1.EtcdClusterSpec) {
-				spec.Version = upgrade.versions[0]
-				if upgrade.snapshots != "" {
-					spec.Config = map[string]v1alpha1.ConfigValue{"snapshot-count": upgrade.snapshots}
-				}
-			})
+			s.running(3, etcdVersion(upgrade.versions[0]))
 			s.sealed()
 			w := s.write()
 			for _, version := range upgrade.versions[1:] {
@@ -136,29 +128,6 @@ func TestUpgradeUnderWrites(t *testing.T) {
 			s.checkOneCluster()
 		})
 	}
-}
-
-// TestAnUpgradeThatEtcdCannotMakeIsTakenBack: the log of 3.5 has entries that 3.7 cannot read, and 3.6 keeps them until
-// its next snapshot of the log, after 10000 entries. A 3.7 that comes before fails; it fails alone, and 3.6 comes back.
-func TestAnUpgradeThatEtcdCannotMakeIsTakenBack(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	for _, version := range []string{"3.5.33", "3.6.16", "3.7.3"} {
-		s.needs(version)
-	}
-	s.operate()
-	h := s.follow()
-	s.running(3, func(spec *v1alpha1.EtcdClusterSpec) { spec.Version = "3.5.33" })
-	s.sealed()
-	w := s.write()
-	s.upgrade(h, "3.6.16")
-	s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Version = "3.7.3" })
-	s.says("Degraded", "CrashLooping", "exit code")
-	s.says("Available", "QuorumServes")
-	s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Version = "3.6.16" })
-	s.settled()
-	w.finish()
-	s.checkOneCluster()
 }
 
 // upgrade brings the cluster to another version, and checks how.
@@ -180,47 +149,6 @@ func (s *scene) upgrade(h *history, version string) {
 			s.Errorf("member %d runs %s, not %s", n, said, version)
 		}
 	}
-}
-
-func TestHopsThatEtcdCannotMakeAreRefused(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	for _, version := range []string{"3.5.33", "3.6.16", "3.7.3"} {
-		s.needs(version)
-	}
-	set := func(version string) error {
-		cluster := s.cluster()
-		cluster.Spec.Version = version
-		return env.Client.Update(t.Context(), cluster)
-	}
-	o := s.operate()
-	s.running(3, func(spec *v1alpha1.EtcdClusterSpec) { spec.Version = "3.5.33" })
-	s.sealed()
-	before := s.pods()
-	if err := set("3.7.3"); err == nil || !strings.Contains(err.Error(), "one minor at a time") {
-		t.Fatalf("the step from 3.5.33 to 3.7.3 is not refused: %v", err)
-	}
-	// Two allowed steps, too quick for the operator to make the first.
-	o.stop()
-	for _, version := range []string{"3.6.16", "3.7.3"} {
-		s.eventually("spec.version is "+version, patience, func() error { return set(version) })
-	}
-	s.operate()
-	s.says("Degraded", "VersionHopRefused", "3.7.3", "3.5.33", "3.6 first")
-	s.says("Available", "QuorumServes")
-	time.Sleep(2 * time.Second)
-	for name, pod := range s.pods() {
-		if pod.UID != before[name].UID {
-			t.Errorf("pod %s was restarted by a change that was refused", name)
-		}
-	}
-	s.eventually("spec.version is 3.6.16", patience, func() error { return set("3.6.16") })
-	s.rolled(before)
-	// The way back is closed by now.
-	s.eventually("spec.version is 3.5.33", patience, func() error { return set("3.5.33") })
-	s.says("Degraded", "VersionHopRefused", "3.5.33", "downgrade")
-	s.eventually("spec.version is 3.6.16", patience, func() error { return set("3.6.16") })
-	s.settled()
 }
 
 func TestAnUpgradeIsTakenBackHalfway(t *testing.T) {

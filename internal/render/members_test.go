@@ -1,0 +1,210 @@
+package render_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// TestHowMembersStart: what a member is told about the others, and whether the cluster is there already.
+func TestHowMembersStart(t *testing.T) {
+	url := func(member string) string {
+		return member + "=http://" + member + "-0.demo-peer.default.svc.cluster.local:2380"
+	}
+	for name, test := range map[string]struct {
+		member         core.ApplyMember
+		initial, state string
+	}{
+		"founds": {
+			core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: []string{"demo-0", "demo-1"}},
+			url("demo-0") + "," + url("demo-1"), "new",
+		},
+		// The members that there are by now, not the founders.
+		"joins": {
+			core.ApplyMember{Member: "demo-7", Start: core.StartJoin, InitialCluster: []string{"demo-2", "demo-7"}},
+			url("demo-2") + "," + url("demo-7"), "existing",
+		},
+		"sealed": {
+			core.ApplyMember{Member: "demo-7", Start: core.StartSealed, InitialCluster: []string{"demo-2", "demo-7"}},
+			url("demo-7"), "existing",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := plain().StatefulSet(test.member)
+			for _, want := range []string{"--initial-cluster=" + test.initial, "--initial-cluster-state=" + test.state, "--initial-cluster-token=default-demo-uid-1"} {
+				if args := etcdOf(set).Args; !slices.Contains(args, want) {
+					t.Errorf("%s is not among %v", want, args)
+				}
+			}
+			if got := render.StartOf(set); got != test.member.Start {
+				t.Errorf("its start is read as %d, want %d", got, test.member.Start)
+			}
+			if got := set.Annotations[render.AnnotationInitialCluster]; got != strings.Join(test.member.InitialCluster, ",") {
+				t.Errorf("recorded: %s", got)
+			}
+			if founders := set.Spec.VolumeClaimTemplates[0].Annotations[render.AnnotationBootstrapMembers]; founders != "demo-0,demo-1,demo-2" {
+				t.Errorf("founders on the claim: %s", founders)
+			}
+		})
+	}
+}
+
+// TestUnknownStart: what is not understood can found nothing.
+func TestUnknownStart(t *testing.T) {
+	set := plain().StatefulSet(memberZero)
+	set.Annotations[render.AnnotationStart] = "somehow"
+	if got := render.StartOf(set); got != core.StartSealed {
+		t.Errorf("read as %d", got)
+	}
+}
+
+// TestFoundersOnClaims: before the status is there, those that are founded with are the founders.
+func TestFoundersOnClaims(t *testing.T) {
+	c := plain()
+	c.Status.BootstrapMembers = nil
+	set := c.StatefulSet(core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: []string{"demo-0", "demo-1"}})
+	if got := set.Spec.VolumeClaimTemplates[0].Annotations[render.AnnotationBootstrapMembers]; got != "demo-0,demo-1" {
+		t.Error(got)
+	}
+}
+
+// TestHibernated: a member that is stopped keeps everything but its pod.
+func TestHibernated(t *testing.T) {
+	runs, stopped := plain().StatefulSet(memberZero), memberZero
+	stopped.Stopped = true
+	sleeps := plain().StatefulSet(stopped)
+	if *runs.Spec.Replicas != 1 || *sleeps.Spec.Replicas != 0 {
+		t.Errorf("%d and %d replicas", *runs.Spec.Replicas, *sleeps.Spec.Replicas)
+	}
+	sleeps.Spec.Replicas = runs.Spec.Replicas
+	if a, b := mustApply(t, runs), mustApply(t, sleeps); a.GetAnnotations()[render.AnnotationAppliedHash] != b.GetAnnotations()[render.AnnotationAppliedHash] {
+		t.Error("something else is different too")
+	}
+}
+
+func TestMemberOf(t *testing.T) {
+	named := func(namespace, name string) render.Cluster {
+		c := plain()
+		c.EtcdCluster = c.DeepCopy()
+		c.Namespace, c.Name = namespace, name
+		return c
+	}
+	for _, test := range []struct{ namespace, cluster, url, want string }{
+		{"default", "demo", "http://demo-0-0.demo-peer.default.svc.cluster.local:2380", "demo-0"},
+		{"default", "demo", "http://demo-12-0.demo-peer.default.svc.cluster.local:2380", "demo-12"},
+		// The member was added under another DNS domain, by another scheme, or with TLS.
+		{"default", "demo", "https://demo-0-0.demo-peer.default.svc.example.org:2380", "demo-0"},
+		{"default", "demo", "http://demo-0-0.demo-peer.default.svc:2380", "demo-0"},
+		{"default", "demo", "http://demo-0-0.demo-peer.default.svc", "demo-0"},
+		// A cluster whose name is the beginning of another's, in both directions.
+		{"default", "a", "http://a-1-0.a-peer.default.svc.cluster.local:2380", "a-1"},
+		{"default", "a", "http://a-1-0-0.a-1-peer.default.svc.cluster.local:2380", ""},
+		{"default", "a", "http://a-1-0.a-1-peer.default.svc.cluster.local:2380", ""},
+		{"default", "a-1", "http://a-1-0-0.a-1-peer.default.svc.cluster.local:2380", "a-1-0"},
+		{"default", "a-1", "http://a-1-0.a-peer.default.svc.cluster.local:2380", ""},
+		{"default", "a-0", "http://a-0-0-0.a-0-peer.default.svc.cluster.local:2380", "a-0-0"},
+		// The same name in another namespace.
+		{"default", "demo", "http://demo-0-0.demo-peer.default-2.svc.cluster.local:2380", ""},
+		{"default-2", "demo", "http://demo-0-0.demo-peer.default.svc.cluster.local:2380", ""},
+		{"default", "demo", "http://10.0.0.1:2380", ""},
+		{"default", "demo", "http://[fd00::1]:2380", ""},
+		{"default", "demo", "http://etcd.example.org:2380", ""},
+		{"default", "demo", "http://demo-peer.default.svc.cluster.local:2380", ""},
+		{"default", "demo", "http://demo-0.demo-peer.default.svc.cluster.local:2380", ""},
+		{"default", "demo", "http://demo-x-0.demo-peer.default.svc.cluster.local:2380", ""},
+		{"default", "demo", "http://demo-0-1.demo-peer.default.svc.cluster.local:2380", ""},
+		{"default", "demo", "http://demo-0-0.demo-client.default.svc.cluster.local:2380", ""},
+		{"default", "demo", "http://demo-0-0", ""},
+		{"default", "demo", "demo-0-0.demo-peer.default.svc.cluster.local:2380", ""},
+		{"default", "demo", "unix://demo-0", ""},
+		{"default", "demo", "", ""},
+	} {
+		if got := named(test.namespace, test.cluster).MemberOf(test.url); got != test.want {
+			t.Errorf("%q for cluster %s/%s: %q, want %q", test.url, test.namespace, test.cluster, got, test.want)
+		}
+	}
+	// Whatever is rendered is recognized.
+	for _, c := range []render.Cluster{named("default", "demo"), named("x", "a-1"), named("a-peer", "a-0-0")} {
+		for _, member := range []string{c.Name + "-0", c.Name + "-31"} {
+			if got := c.MemberOf(c.PeerURL(member)); got != member {
+				t.Errorf("%s became %q", member, got)
+			}
+		}
+	}
+}
+
+// TestMaxLearners: what decisions count on is what members are told, and never more than they were told.
+func TestMaxLearners(t *testing.T) {
+	for name, test := range map[string]struct {
+		version, asked, told string
+		want                 int
+	}{
+		"3.5 knows no setting":    {"3.5.30", "", "", 1},
+		"nor on the way from it":  {"3.5.33", "5", "", 1},
+		"by default":              {"3.6.16", "", "2", 2},
+		"3.7 too":                 {"3.7.3", "", "2", 2},
+		"one is asked for":        {"3.6.16", "1", "1", 1},
+		"more is not made use of": {"3.7.3", "5", "5", 2},
+	} {
+		c := plain()
+		c.Spec.Version = test.version
+		if test.asked != "" {
+			c.Spec.Config = map[string]v1alpha1.ConfigValue{"max-learners": v1alpha1.ConfigValue(test.asked)}
+		}
+		if got, told := c.MaxLearners(), settings(t, c)["ETCD_MAX_LEARNERS"]; got != test.want || told != test.told {
+			t.Errorf("%s: %d, told %q; want %d, %q", name, got, told, test.want, test.told)
+		}
+	}
+}
+
+func TestSnapshotCount(t *testing.T) {
+	for version, want := range map[string]int{"3.5.30": 100_000, "3.6.16": 10_000, "3.7.3": 10_000} {
+		c := plain()
+		c.Spec.Version = version
+		if got := c.SnapshotCount(); got != want {
+			t.Errorf("%s: %d", version, got)
+		}
+		c.Spec.Config = map[string]v1alpha1.ConfigValue{"snapshot-count": "500"}
+		if got := c.SnapshotCount(); got != 500 {
+			t.Errorf("%s: asked for 500, got %d", version, got)
+		}
+	}
+}
+
+// TestWaypointsGetWhatTheyKnow: on the way to the version of the spec there are versions that do not know all that is set.
+func TestWaypointsGetWhatTheyKnow(t *testing.T) {
+	c := plain()
+	c.Spec.Config = map[string]v1alpha1.ConfigValue{
+		"log-level": "warn", "corrupt-check-time": "1h", "max-learners": "1",
+		"experimental-corrupt-check-time": "2h", "feature-gates": "FastLeaseKeepAlive=true,LeaseCheckpoint=true",
+	}
+	for version, want := range map[string]map[string]string{
+		"3.5.33": {"LOG_LEVEL": "warn", "EXPERIMENTAL_CORRUPT_CHECK_TIME": "2h"},
+		"3.6.16": {
+			"LOG_LEVEL": "warn", "EXPERIMENTAL_CORRUPT_CHECK_TIME": "2h", "CORRUPT_CHECK_TIME": "1h", "MAX_LEARNERS": "1",
+			"FEATURE_GATES": "InitialCorruptCheck=true,CompactHashCheck=true,LeaseCheckpoint=true",
+		},
+		"3.7.3": {
+			"LOG_LEVEL": "warn", "CORRUPT_CHECK_TIME": "1h", "MAX_LEARNERS": "1",
+			"FEATURE_GATES": "InitialCorruptCheck=true,CompactHashCheck=true,FastLeaseKeepAlive=true,LeaseCheckpoint=true",
+		},
+	} {
+		c.Spec.Version = version
+		got := settings(t, c)
+		for _, name := range []string{"LOG_LEVEL", "CORRUPT_CHECK_TIME", "EXPERIMENTAL_CORRUPT_CHECK_TIME", "MAX_LEARNERS", "FEATURE_GATES"} {
+			if got["ETCD_"+name] != want[name] {
+				t.Errorf("%s: %s is %q, want %q", version, name, got["ETCD_"+name], want[name])
+			}
+		}
+	}
+	// Nothing is left of gates that are all unknown yet.
+	c.Spec.Version = "3.6.16"
+	c.Spec.Config = map[string]v1alpha1.ConfigValue{"feature-gates": "PriorityRequest=true"}
+	if got := settings(t, c)["ETCD_FEATURE_GATES"]; got != "InitialCorruptCheck=true,CompactHashCheck=true" {
+		t.Error(got)
+	}
+}
