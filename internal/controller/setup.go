@@ -39,6 +39,8 @@ type Options struct {
 	Concurrency int
 	// Now is the clock; nil means the real one.
 	Now func() time.Time
+	// WrapEtcd, if set, stands between what is carried out and the members, so that tests can cut it off anywhere.
+	WrapEtcd func(act.Etcd) act.Etcd
 }
 
 // longestBackoff is how long a failing cluster waits for its next try at most.
@@ -78,12 +80,16 @@ func AddEtcdCluster(mgr ctrl.Manager, options Options) error {
 		options.Now = time.Now
 	}
 	pool := etcd.NewPool()
+	var members act.Etcd = pool
+	if options.WrapEtcd != nil {
+		members = options.WrapEtcd(pool)
+	}
 	queue := &notifier{}
 	watcher := etcd.NewWatcher(pool, queue.notify)
 	reconciler := &EtcdClusterReconciler{
 		Client:   mgr.GetClient(),
 		Observer: &observe.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Etcd: pool, Domain: options.Domain, Now: options.Now},
-		Actor:    &act.Actor{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Etcd: pool},
+		Actor:    &act.Actor{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Etcd: members},
 		Watcher:  watcher,
 		Events:   mgr.GetEventRecorder(render.FieldManager),
 	}

@@ -198,11 +198,14 @@ func (d dice) workload(name string, c cast, formed, calm bool) core.Workload {
 		Start: choose(d, core.StartSealed, core.StartBootstrap), Settled: calm || !d.oneIn(8), InitialCluster: c.founders,
 		Stopped: formed && d.oneIn(15),
 	}
+	if !formed {
+		w.Start = core.StartBootstrap
+	}
 	if formed && slices.Contains(c.listed, name) && !slices.Contains(c.founders, name) {
 		w.Start = choose(d, core.StartSealed, core.StartJoin)
 		w.InitialCluster = choose(d, c.listed, c.founders)
 	}
-	if calm && name != c.unstarted {
+	if formed && calm && name != c.unstarted {
 		w.Start = core.StartSealed
 	}
 	if !calm && d.oneIn(3) {
@@ -241,6 +244,9 @@ func (d dice) leftover(name string, c cast) core.Member {
 			OwnerUID: choose(d, "uid-1", "uid-1", "uid-0"), FoundedBy: "uid-1", ClusterID: choose(d, "c1", "c1", "c1", "c9", ""),
 			Removed: removed, Deleting: d.oneIn(8),
 		}}
+		if !m.Volumes[0].Bound {
+			m.Volumes[0].ClusterID = ""
+		}
 	}
 	if d.oneIn(2) {
 		m.Pod = core.Pod{Exists: true, UID: "pod-" + name, Deleting: d.oneIn(2), Running: d.oneIn(3), MemberHash: "b", RestartHash: "b"}

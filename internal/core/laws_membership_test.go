@@ -323,7 +323,7 @@ func goesBackWhenReady(o core.Observation, d core.Decision) bool {
 		if answered++; minorsApart(s.Version, want) <= 0 {
 			return true
 		}
-		told = told || serves(o, core.Listed{Name: m.Name, ID: "id-" + m.Name}) && s.DowngradeTarget != "" && minorsApart(s.DowngradeTarget, want) == 0
+		told = told || s.LeaderID != "" && s.DowngradeTarget != "" && minorsApart(s.DowngradeTarget, want) == 0
 		ready = ready && (s.StorageVersion == "" || minorsApart(s.StorageVersion, want) == 0)
 	}
 	if answered == 0 || told && ready {

@@ -76,8 +76,9 @@ func heal(v *view, p *plan) bool {
 		}
 		p.doing = Problem{ReasonReplacing, fmt.Sprintf("member %s is replaced: %s", m.Name, why.Message)}
 		if waiting := v.keepsWithout(m); waiting != "" {
+			// What it waits for may be mended by another rule.
 			p.doing.Message += "; waiting: " + waiting
-			return true
+			continue
 		}
 		v.remove(p, m)
 		return true
@@ -103,6 +104,9 @@ func (v *view) irreparable(m *memberView) Problem {
 		// A claim that says that it holds data may only be mounted wrongly for a moment.
 		return m.trouble
 	case m.trouble.Reason == ReasonDataCorrupt && v.unhealthyFor(m) >= corruptPatience:
+		return m.trouble
+	case m.trouble.Reason == ReasonVolumeEmpty && m.listed.Started && v.unhealthyFor(m) >= corruptPatience:
+		// It was lost before anything was recorded on its claim.
 		return m.trouble
 	case m.trouble.Reason == ReasonDataDiffers && v.unhealthyFor(m) >= corruptPatience && v.staying(m.Name) >= 2:
 		// It does not start since its data differs from that of another member. Which of them is wrong the others decide,

@@ -99,16 +99,15 @@ func appendVersion(versions []*semver.Version, text string) []*semver.Version {
 	return append(versions, version)
 }
 
-// nextOutdated picks the next member and its next step. Learners may be restarted at any time: they have no vote. Where too
-// few voters are left to spare one, new ones have to join first.
+// nextOutdated picks the next member and its next step. Learners may be restarted at any time: they have no vote. Where no
+// voter can be spared, the number of members is seen to first.
 func (v *view) nextOutdated(p *plan, pending []*memberView) bool {
 	p.doing = Problem{ReasonRollingOut, fmt.Sprintf("%d of %d members are to be brought up to date", len(pending), len(v.members))}
 	if v.Cluster.Spec.Version != v.Cluster.Spec.FinalVersion {
 		p.doing.Message += fmt.Sprintf(" with %s, on the way to %s", v.Cluster.Spec.Version, v.Cluster.Spec.FinalVersion)
 	}
 	for _, m := range pending {
-		spare := !m.serves || m.listed != nil && m.listed.Learner
-		if spare && v.mayRestart(m) && !v.spreads(m) && !v.hopsAsleep(m) && v.bringUpToDate(p, m) {
+		if v.sparable(m) && v.mayRestart(m) && !v.spreads(m) && !v.hopsAsleep(m) && v.bringUpToDate(p, m) {
 			return true
 		}
 	}
@@ -124,10 +123,21 @@ func (v *view) nextOutdated(p *plan, pending []*memberView) bool {
 	}
 	if !v.mayRestart(next) {
 		p.doing.Message += fmt.Sprintf("; waiting: without member %s there would be no quorum of members that serve and are caught up", next.Name)
-		return len(v.Etcd.List.Members) >= v.target()
+		return false
 	}
 	v.bringUpToDate(p, next)
 	return true
+}
+
+// sparable members give nothing that others need: those that do not serve, and learners. One that may serve without our
+// hearing it is left alone while another one is away.
+func (v *view) sparable(m *memberView) bool {
+	if m.listed != nil && m.listed.Learner || !m.Pod.Running {
+		return true
+	}
+	return !m.serves && !slices.ContainsFunc(v.members, func(other *memberView) bool {
+		return other != m && (other.Pod.Deleting || v.restarting(other))
+	})
 }
 
 // hopsAsleep is whether a member that is only away for a moment would come back with another minor: etcd wants all members
@@ -248,8 +258,9 @@ func (v *view) restart(m *memberView) RestartMember {
 	restart := RestartMember{Member: m.Name, PodUID: m.Pod.UID, OnlyIfDown: !m.Pod.Running}
 	switch {
 	case restart.OnlyIfDown:
+	case m.listed != nil && m.listed.Learner:
 	case v.keepsQuorum(m.Name):
-		restart.Needs = Quorum(len(v.Etcd.List.Members))
+		restart.Needs = Quorum(v.voters())
 	case !v.Etcd.List.Known:
 		restart.OnlyIfNoneReady = true
 	}

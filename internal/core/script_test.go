@@ -141,7 +141,11 @@ func (w *world) describeChange(action core.Action) string {
 	case core.PromoteMember:
 		return fmt.Sprintf(" %s via %s", step.Member, step.Via)
 	case core.RemoveMember:
-		return fmt.Sprintf(" %s via %s while %d others serve", step.Member, step.Via, step.Needs)
+		text := fmt.Sprintf(" %s via %s while %d others serve", step.Member, step.Via, step.Needs)
+		if step.IfOthersAgree {
+			text += " and agree"
+		}
+		return text
 	case core.DeleteMember:
 		return " " + step.Member
 	case core.RetireVolumes:

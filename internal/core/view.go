@@ -161,6 +161,7 @@ func (v *view) expected() []string {
 				names = append(names, m.Name)
 			}
 		}
+		names = append(names, v.survivors()...)
 	default:
 		names = v.survivors()
 	}
@@ -179,7 +180,7 @@ func (v *view) survivors() []string {
 			names = append(names, m.Name)
 		}
 	}
-	if len(names) > 0 {
+	if len(names) > 0 || len(v.Cluster.Recorded.Members) > 0 {
 		return names
 	}
 	return slices.DeleteFunc(slices.Clone(v.founders), func(name string) bool { return v.byName[name] != nil && v.byName[name].removed() })

@@ -110,6 +110,8 @@ func (w *world) tellWorkload(m *core.Member, word string) {
 		m.Workload.Start = core.StartBootstrap
 	case "joins":
 		m.Workload.Start, m.Workload.InitialCluster = core.StartJoin, strings.Split(value, ",")
+	case "awake":
+		m.Workload.Stopped = false
 	case "unsettled":
 		m.Workload.Settled = false
 	case "settled":

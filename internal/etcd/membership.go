@@ -57,7 +57,8 @@ func (p *Pool) call(ctx context.Context, address, what string, timeout time.Dura
 func (p *Pool) AddLearner(ctx context.Context, address, peerURL string) error {
 	return p.call(ctx, address, "adding the member "+peerURL, 5*callTimeout, func(ctx context.Context, c *clientv3.Client) error {
 		_, err := c.MemberAddAsLearner(ctx, []string{peerURL})
-		return unless(err, rpctypes.ErrPeerURLExist)
+		// IDs are made of the URL and the second: within one it is the ID that exists already.
+		return unless(unless(err, rpctypes.ErrPeerURLExist), rpctypes.ErrMemberExist)
 	})
 }
 

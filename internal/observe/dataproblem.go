@@ -35,6 +35,10 @@ var removedTexts = []string{
 // told of no other.
 const noLogText = "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs"
 
+// bootstrappedText: a founder finds no raft log, and the others say that it has published itself before
+// (etcdserver/bootstrap.go, in 3.5 etcdserver/server.go).
+const bootstrappedText = "has already been bootstrapped"
+
 // askedOthers recognizes what etcdserver/cluster_util.go writes about each other member that did not answer. Then it is a
 // member that joins, whose volume has to be empty. With long names these lines are further up than Kubernetes keeps.
 var askedOthers = regexp.MustCompile(`/members\\?"`)
@@ -84,6 +88,8 @@ func dataProblem(message string) core.Reason {
 		return core.ReasonMemberRemoved
 	case contains("found data inconsistency with peers"): // etcdserver/corrupt.go
 		return core.ReasonDataDiffers
+	case contains(bootstrappedText):
+		return core.ReasonVolumeEmpty
 	case contains(noLogText) && !askedOthers.MatchString(message):
 		return core.ReasonVolumeEmpty
 	case slices.ContainsFunc(corruptTexts, contains), lostEntries.MatchString(message), logWithoutOwner(message), pagesUnreadable(message):

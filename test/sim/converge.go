@@ -52,15 +52,14 @@ func (w *World) converge(start *State, known suffixes, p *Pass) {
 	}
 }
 
-// checkChanges checks that without faults no member is added that is removed again.
+// checkChanges checks that without faults no member is added and then removed again. If another one was removed in
+// between, the new one cannot join with the member list that it knows.
 func checkChanges(p *Pass) {
-	for i, change := range p.changes {
-		added, is := strings.CutPrefix(change, "adds ")
+	for i := 1; i < len(p.changes); i++ {
+		added, is := strings.CutPrefix(p.changes[i-1], "adds ")
 		name, _, _ := strings.Cut(added, " ")
-		for _, later := range p.changes[i+1:] {
-			if is && strings.HasPrefix(later, "removes "+name+" ") {
-				p.broke(NoOscillation, "%s is added, and removed again", name)
-			}
+		if is && strings.HasPrefix(p.changes[i], "removes "+name+" ") {
+			p.broke(NoOscillation, "%s is added, and removed again", name)
 		}
 	}
 }

@@ -6,18 +6,29 @@
 // the preconditions that internal/act has. Every state is visited once; a trace to a violation is as short as can be.
 //
 // What is modeled:
-//   - the EtcdCluster: deleted and made again under its name, spec changes, pause, the recorded status, conflicts;
-//   - per member: the StatefulSet with what its controller has seen of it, the pod, the claim, the data on its volume;
-//   - etcd: founding from a static initial cluster, the refusal to found again while a peer knows better, quorum,
-//     leadership, members that lag behind, what each process answers;
-//   - faults: crashes, deleted pods and StatefulSets, lost volumes, quota, an operator that ends between two writes, a
-//     cache that stands still while the cluster moves on, members that only the operator cannot reach, a lost status;
+//   - the EtcdCluster: deleted and made again under its name, its size (0 hibernates), template and storage class,
+//     members to replace, pause, the recorded status, conflicts;
+//   - per member: the StatefulSet with what its controller has seen of it, the pod, the claim, the data on its volume,
+//     the node;
+//   - etcd: founding from a static initial cluster, the refusal to found again while a peer knows better; the member
+//     list with voters, learners and members that have not started yet, by IDs that are never used again; the rules by
+//     which MemberAdd, MemberPromote and MemberRemove are refused
+//     (https://etcd.io/docs/v3.6/op-guide/runtime-configuration/); that a joining member has to know the list as it is,
+//     and a removed one ends; quorum, leadership, what each process answers; the alarm CORRUPT;
+//   - writes: clients write all the time, so that whoever does not take part while a quorum commits lacks an acknowledged
+//     write until it has caught up, and may not lead before;
+//   - faults: crashes, deleted pods and StatefulSets, lost and wiped volumes, corrupt data, unreadable logs, nodes that
+//     are gone, members cut off from the others, members that only the operator cannot reach, members removed by hand,
+//     quota, an operator that ends between two writes, a cache that stands still while the cluster moves on, a lost status;
 //   - passes that come late: what disrupts is carried out only after other things have happened, as by a second
-//     operator that was paused while it still held the lease.
+//     operator that was paused while it still held the lease;
+//   - time, as far as patience goes: "a long time passes" is a step, after which whoever is unhealthy has been so for
+//     longer than any patience.
 //
-// What is not: sizes that change, learners, versions, alarms, supporting objects, nodes, several volumes a member, the
-// retention policy Delete, partitions between members, disks that are emptied under a pod that stays, and time. A
-// founding member counts as having run from the moment that the operator has recorded it: before that only etcd itself
-// can refuse to found again. In place of every recorded status the model keeps the two facts that decisions
-// depend on; conflicts are thus rarer than in reality, which makes more possible, not less.
+// What is not: versions and downgrades, alarms for space, supporting objects, several volumes a member, growing volumes,
+// resizing in place, members in memory, members that were added by hand, and disks that are emptied under a pod that
+// stays. A founding member counts as having run from the moment that the operator has recorded it: before that only etcd
+// itself can refuse to found again, and volumes are not lost in the moment before etcd can. In place of every recorded status the model keeps the facts that decisions depend on;
+// conflicts are thus rarer than in reality, which makes more possible, not less. A name may be used again if nothing was
+// ever made under it: etcd's IDs tell the two apart.
 package sim

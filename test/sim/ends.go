@@ -75,7 +75,7 @@ func (w *World) checkRevived(s *State, v *verdict, p *Pass) bool {
 	all := true
 	for m := range s.members() {
 		member := &s.Live.Members[m]
-		wanted := s.Formed == 0 && s.Live.Cluster.Status.Founders.has(m) || s.hasData(m) && s.list().has(m) && member.Node == Present
+		wanted := s.Formed == 0 && s.Live.Cluster.Status.Founders.has(m) || s.hasData(m) && s.list().has(m) && member.Claim.Marked != 0 && member.Node == Present
 		if wanted && !member.Workload.Exists && !w.blockedByVolumes(s, v) && !w.waitsForLeaving(s) {
 			p.broke(Revives, "the StatefulSet of %s is never made again", memberName(m))
 			all = false

@@ -69,6 +69,8 @@ type Result struct {
 	Took     time.Duration
 	// Beyond is how many steps led out of the model.
 	Beyond int
+	// Walked is how many of the states only random walks have reached, Longest the depth that they came to.
+	Walked, Longest int
 	// Suffixes is the number of states whose fault-free suffix was followed.
 	Suffixes int
 	// Found is the shortest trace to each promise that was broken.
@@ -81,6 +83,10 @@ type Explorer struct {
 	*World
 	// Limit is the number of states after which it stops.
 	Limit int
+	// Deeper is the number of states after that that random walks visit, which reach what the breadth does not; Seed is
+	// theirs.
+	Deeper int
+	Seed   uint64
 	// Until stops it when this promise was broken.
 	Until Promise
 
@@ -134,7 +140,7 @@ func (e *Explorer) Explore() Result {
 	e.index, e.known = map[uint64]int32{}, suffixes{}
 	e.result.Found = map[Promise]string{}
 	first := e.initial()
-	e.visit(e.pack(&first), origin{parent: -1})
+	_, _ = e.visit(e.pack(&first), origin{parent: -1})
 	level := 1
 	for at := 0; at < len(e.keys) && !e.ended; at++ {
 		if at == level {
@@ -143,12 +149,13 @@ func (e *Explorer) Explore() Result {
 		e.expand(int32(at))
 	}
 	e.result.Complete = !e.ended
+	e.walks()
 	e.result.States, e.result.Suffixes, e.result.Took = len(e.keys), len(e.known), time.Since(started)
 	return e.result
 }
 
-// visit remembers a state if it is new. Two states with one hash are told apart.
-func (e *Explorer) visit(key Key, from origin) bool {
+// visit remembers a state if it is new, and says which it is. Two states with one hash are told apart.
+func (e *Explorer) visit(key Key, from origin) (int32, bool) {
 	hash := maphash.Comparable(e.seed, key)
 	for {
 		at, taken := e.index[hash]
@@ -156,13 +163,14 @@ func (e *Explorer) visit(key Key, from origin) bool {
 			break
 		}
 		if e.keys[at] == key {
-			return false
+			return at, false
 		}
 		hash++
 	}
-	e.index[hash] = int32(len(e.keys))
+	number := int32(len(e.keys)) //nolint:gosec // Memory ends before.
+	e.index[hash] = number
 	e.keys, e.from = append(e.keys, key), append(e.from, from)
-	return true
+	return number, true
 }
 
 // expand takes every step that is possible in a state.
@@ -177,7 +185,7 @@ func (e *Explorer) expand(at int32) {
 			continue
 		}
 		for m := range max(state.members(), 1) {
-			e.try(at, &state, i, m)
+			_, _ = e.try(at, &state, i, m)
 			if !c.Each {
 				break
 			}
@@ -185,12 +193,12 @@ func (e *Explorer) expand(at int32) {
 	}
 }
 
-// try takes one step.
-func (e *Explorer) try(at int32, state *State, i, m int) {
+// try takes one step. It says where that leads, if anywhere.
+func (e *Explorer) try(at int32, state *State, i, m int) (int32, bool) {
 	c, next, p := &e.choices[i], &e.next, &e.pass
 	*next, *p = *state, Pass{}
 	if !c.Do(e.World, next, m, p) {
-		return
+		return 0, false
 	}
 	e.result.Transitions++
 	switch c.kind {
@@ -205,11 +213,13 @@ func (e *Explorer) try(at int32, state *State, i, m int) {
 	e.found(at, c, m, p.Broken)
 	if p.beyond {
 		e.result.Beyond++
-		return
+		return 0, false
 	}
-	if e.visit(e.pack(next), origin{parent: at, choice: uint8(i), member: uint8(m)}) && len(e.keys) >= e.Limit {
+	number, fresh := e.visit(e.pack(next), origin{parent: at, choice: uint8(i), member: uint8(m)}) //nolint:gosec // Both are small.
+	if fresh && len(e.keys) >= e.Limit {
 		e.ended = true
 	}
+	return number, true
 }
 
 // found keeps the first, and so the shortest, trace to each promise that was broken. What follows is explored still.

@@ -70,7 +70,7 @@ func deletePod(_ *World, s *State, m int, _ *Pass) bool {
 }
 
 func loseVolume(_ *World, s *State, m int, _ *Pass) bool {
-	could := s.Live.Members[m].Claim.Exists
+	could := s.Live.Members[m].Claim.Exists && !s.unpublished(m)
 	if could {
 		s.dropPod(m)
 		s.dropClaim(m)
@@ -78,10 +78,14 @@ func loseVolume(_ *World, s *State, m int, _ *Pass) bool {
 	return could
 }
 
+// unpublished voters have run and are not listed as started yet: etcd itself does not know that they must not start over.
+// That lasts for the moment in which the first entries are written.
+func (s *State) unpublished(m int) bool { return s.Voters.has(m) && s.hasData(m) && !s.Started.has(m) }
+
 // wipeVolume leaves the claim with an empty volume, for a pod that is made again.
 func wipeVolume(_ *World, s *State, m int, _ *Pass) bool {
 	member := &s.Live.Members[m]
-	could := member.Claim.Data != 0
+	could := member.Claim.Data != 0 && !s.unpublished(m)
 	if could {
 		member.Claim.Data, member.Claim.Old, member.Claim.Harm = 0, false, Intact
 		s.dropPod(m)

@@ -62,7 +62,7 @@ const (
 	Revives Promise = "a deleted StatefulSet comes back"
 	// Follows: a claim that never had a volume follows the spec.
 	Follows Promise = "an unbound claim follows the spec"
-	// Contained: a spec that never runs takes down one member at most.
+	// Contained: a spec that never runs takes down one voter at most.
 	Contained Promise = "a spec that never runs is contained"
 	// TellsTruth: the status at the end says what is the case.
 	TellsTruth Promise = "the status is true"
@@ -172,6 +172,9 @@ func (s *State) recorded() bool {
 
 // checkHandover checks that the new leader can lead. What is late cannot know.
 func (w *World) checkHandover(s *State, to int, p *Pass) {
+	if p.late {
+		return
+	}
 	if s.Live.Members[to].Pod.Deleting || s.Live.Members[to].Claim.Old {
 		p.broke(LeaderLast, "the leadership went to %s, which is stopping or behind", memberName(to))
 	}
@@ -225,8 +228,10 @@ func (w *World) checkRemove(s *State, m int, p *Pass) {
 	member := &s.Live.Members[m]
 	sound := member.Claim.Exists && !member.Claim.Deleting && member.Claim.Harm == Intact && s.hasData(m) && !s.Alarms.has(m)
 	asked := p.seen.Replace.has(m) || member.Claim.Storage != p.seen.Storage
+	// A node that is back by now had been away for long enough.
+	gone := member.Node == GoneLong || p.stale && s.Seen.Members[m].Node == GoneLong && !s.serves(m)
 	switch {
-	case sound && !asked && member.Node != GoneLong:
+	case sound && !asked && !gone:
 		p.broke(NotWithoutNeed, "%s could serve with its data and is removed", memberName(m))
 	case s.Voters.has(m) && s.serves(m) && sound && !p.stale:
 		p.broke(AddsFirst, "%s serves and is removed before there is one more", memberName(m))
@@ -277,12 +282,12 @@ func checkClaim(s *State, m int, p *Pass) {
 func (w *World) checkContained(s *State, m int, p *Pass) {
 	member := &s.Live.Members[m]
 	moves := member.Workload.Known.Hash == Bad && member.Pod.Template.Hash != Bad
-	if !s.hasData(m) || member.Claim.Harm == Unreadable || !moves {
+	if !s.hasData(m) || !s.Voters.has(m) || member.Claim.Harm == Unreadable || !moves {
 		return
 	}
 	for other := range s.members() {
 		member := &s.Live.Members[other]
-		if other != m && s.hasData(other) && s.list().has(other) && member.Pod.Exists && member.Pod.Template.Hash == Bad {
+		if other != m && s.hasData(other) && s.Voters.has(other) && member.Pod.Exists && member.Pod.Template.Hash == Bad {
 			p.broke(Contained, "%s is moved to a spec with which %s does not run", memberName(m), memberName(other))
 		}
 	}

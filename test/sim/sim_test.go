@@ -33,7 +33,8 @@ func TestSim(t *testing.T) {
 			t.Run(run.name, func(t *testing.T) {
 				t.Parallel()
 				world.Operator = NewOperator(core.Decide)
-				explorer := Explorer{World: &world, Limit: setting(t, "SIM_STATES", run.limit)}
+				explorer := Explorer{World: &world, Limit: setting(t, "SIM_STATES", run.limit), Seed: uint64(setting(t, "SIM_SEED", 1))} //nolint:gosec // It is not negative.
+				explorer.Deeper = explorer.Limit / 4
 				result := explorer.Explore()
 				tell(t, run.name, result)
 				mu.Lock()
@@ -62,7 +63,7 @@ func setting(t *testing.T, name string, otherwise int) int {
 		return otherwise
 	}
 	value, err := strconv.Atoi(text)
-	if err != nil || value < 0 || name != "SIM_STATES" && value > 15 {
+	if err != nil || value < 0 || (name == "SIM_FAULTS" || name == "SIM_EDITS") && value > 15 {
 		t.Fatalf("%s=%q is not a number of states, or a budget from 0 to 15", name, text)
 	}
 	return value
@@ -75,8 +76,8 @@ func tell(t *testing.T, name string, r Result) {
 	if r.Complete {
 		extent = "complete"
 	}
-	fmt.Printf("sim: %-20s %8d states (%s), depth %d, %d transitions (%d beyond), %d suffixes, %.0f states/s\n",
-		name, r.States, extent, r.Depth, r.Transitions, r.Beyond, r.Suffixes, float64(r.States)/r.Took.Seconds())
+	fmt.Printf("sim: %-20s %8d states (%s), depth %d, %d by walks up to depth %d, %d transitions (%d beyond), %d suffixes, %.0f states/s\n",
+		name, r.States, extent, r.Depth, r.Walked, r.Longest, r.Transitions, r.Beyond, r.Suffixes, float64(r.States)/r.Took.Seconds())
 	for _, promise := range r.Order {
 		if why, known := knownIssues[promise]; known {
 			t.Logf("known issue: %s\n%s", why, r.Found[promise])

@@ -68,7 +68,11 @@ func (s *scene) operateWith(options operatorOptions) *operator {
 	if o.Manager, err = ctrl.NewManager(access, setup); err != nil {
 		s.Fatalf("make a manager: %v", err)
 	}
-	if err := controller.AddEtcdCluster(o.Manager, controller.Options{Domain: "cluster.local", Concurrency: 4}); err != nil {
+	own := controller.Options{Domain: "cluster.local", Concurrency: 4}
+	if options.writes != nil {
+		own.WrapEtcd = options.writes.wrapEtcd
+	}
+	if err := controller.AddEtcdCluster(o.Manager, own); err != nil {
 		s.Fatalf("add the controller: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

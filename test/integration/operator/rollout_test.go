@@ -23,7 +23,8 @@ func settings(value string) func(*v1alpha1.EtcdClusterSpec) {
 // rolled waits until the cluster has settled and every pod is another one than before.
 func (s *scene) rolled(before map[string]*corev1.Pod) *v1alpha1.EtcdCluster {
 	s.Helper()
-	cluster := s.settled()
+	s.tidy(longPatience)
+	cluster := s.cluster()
 	for name, pod := range s.pods() {
 		if before[name] != nil && before[name].UID == pod.UID {
 			s.Errorf("pod %s was not restarted", name)

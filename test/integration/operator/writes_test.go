@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"sync"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/act"
 )
 
 // writes stand between an operator and the API server, and can make writes fail.
@@ -76,6 +80,59 @@ func (w *writes) do(ctx context.Context, what string, write func(context.Context
 		return w.after(n)
 	}
 	return nil
+}
+
+// etcdWrites counts the calls that change etcd among the writes.
+type etcdWrites struct {
+	act.Etcd
+	writes *writes
+}
+
+// wrapEtcd lets calls to members pass through the writes.
+func (w *writes) wrapEtcd(inner act.Etcd) act.Etcd { return etcdWrites{inner, w} }
+
+// do makes a call. What an API server would say a member says in its own words.
+func (e etcdWrites) do(ctx context.Context, what string, call func(context.Context) error) error {
+	err := e.writes.do(ctx, what, call)
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsTooManyRequests(err):
+		return rpctypes.ErrUnhealthy
+	case apierrors.IsInternalError(err), apierrors.IsServiceUnavailable(err), apierrors.IsForbidden(err):
+		return rpctypes.ErrTimeout
+	}
+	return err
+}
+
+func (e etcdWrites) MoveLeader(ctx context.Context, address, to string) error {
+	return e.do(ctx, "move the leadership", func(ctx context.Context) error { return e.Etcd.MoveLeader(ctx, address, to) })
+}
+
+func (e etcdWrites) AddLearner(ctx context.Context, address, peerURL string) error {
+	return e.do(ctx, "add "+peerURL, func(ctx context.Context) error { return e.Etcd.AddLearner(ctx, address, peerURL) })
+}
+
+func (e etcdWrites) Promote(ctx context.Context, address, id string) error {
+	return e.do(ctx, "promote "+id, func(ctx context.Context) error { return e.Etcd.Promote(ctx, address, id) })
+}
+
+func (e etcdWrites) Remove(ctx context.Context, address, id string) error {
+	return e.do(ctx, "remove "+id, func(ctx context.Context) error { return e.Etcd.Remove(ctx, address, id) })
+}
+
+func (e etcdWrites) Disarm(ctx context.Context, address, id, alarm string) error {
+	return e.do(ctx, "disarm "+alarm, func(ctx context.Context) error { return e.Etcd.Disarm(ctx, address, id, alarm) })
+}
+
+func (e etcdWrites) EnableDowngrade(ctx context.Context, address, target string) error {
+	return e.do(ctx, "enable the downgrade to "+target, func(ctx context.Context) error { return e.Etcd.EnableDowngrade(ctx, address, target) })
+}
+
+func (e etcdWrites) CancelDowngrade(ctx context.Context, address string) error {
+	return e.do(ctx, "cancel the downgrade", func(ctx context.Context) error { return e.Etcd.CancelDowngrade(ctx, address) })
+}
+
+func (e etcdWrites) FlushLog(ctx context.Context, address string, entries int) error {
+	return e.do(ctx, "flush the log", func(ctx context.Context) error { return e.Etcd.FlushLog(ctx, address, entries) })
 }
 
 // all are the writes so far.

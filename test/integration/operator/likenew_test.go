@@ -1,0 +1,98 @@
+//go:build integration
+
+package operator
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// memberName finds the names of members; what follows an ordinal is the rest of another object's name.
+var memberName = regexp.MustCompile(`\bdemo-([0-9]+)\b`)
+
+// historyLine is a line of JSON with an annotation that tells how an object came about.
+var historyLine = regexp.MustCompile(`(?m)^ *"(` + strings.Join([]string{
+	render.AnnotationInitialCluster, render.AnnotationBootstrapMembers, render.AnnotationFoundedBy, render.AnnotationReplaceMembers,
+}, "|") + `)":.*\n`)
+
+// likeNew is the snapshot of the scene without its history: members are called by their rank, and who founded the cluster,
+// who was there when a member joined, and how a pod was started for the first time is left out.
+func (s *scene) likeNew() map[string]string {
+	s.Helper()
+	ranks := map[string]string{}
+	for i, name := range s.members() {
+		ranks[name] = fmt.Sprintf("demo-%d", i)
+	}
+	rename := func(text string) string {
+		return memberName.ReplaceAllStringFunc(text, func(name string) string {
+			if rank := ranks[name]; rank != "" {
+				return rank
+			}
+			return "gone:" + name
+		})
+	}
+	snapshot := map[string]string{}
+	for key, text := range s.snapshot() {
+		if key == "status" {
+			founders := fmt.Sprint(s.cluster().Status.BootstrapMembers)
+			snapshot[key] = rename(strings.Replace(text, founders, "", 1))
+			continue
+		}
+		snapshot[rename(key)] = rename(withoutHistory(s.T, key, text))
+	}
+	return snapshot
+}
+
+// withoutHistory drops of an object what tells how it came about.
+func withoutHistory(t *testing.T, key, text string) string {
+	t.Helper()
+	var object map[string]any
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
+		t.Fatalf("%s is %q: %v", key, text, err)
+	}
+	if spec, ok := object["spec"].(map[string]any); ok && strings.HasPrefix(key, "Pod ") {
+		if containers, ok := spec["containers"].([]any); ok {
+			delete(containers[0].(map[string]any), "args")
+		}
+	}
+	data, err := json.MarshalIndent(object, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return historyLine.ReplaceAllString(string(data), "")
+}
+
+// fresh is likeNew of a new cluster with a spec.
+func fresh(t *testing.T, size int32, changes ...func(*v1alpha1.EtcdClusterSpec)) map[string]string {
+	t.Helper()
+	s := newScene(t)
+	o := s.operate()
+	s.running(size, changes...)
+	s.sealed()
+	s.tidy(patience)
+	time.Sleep(time.Second) // the mark on the claims may follow
+	like := s.likeNew()
+	o.stop()
+	s.delete(s.cluster())
+	return like
+}
+
+// isLikeNew waits until the cluster is as a new one with the same spec.
+func (s *scene) isLikeNew(like map[string]string) {
+	s.Helper()
+	s.eventually("everything is as in a new cluster", 20*time.Second, func() error {
+		if diff := cmp.Diff(like, s.likeNew()); diff != "" {
+			return fmt.Errorf("- new, + here:\n%s", diff)
+		}
+		return nil
+	})
+}
