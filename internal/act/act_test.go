@@ -30,7 +30,7 @@ var (
 
 // TestOrder: supporting objects before members, members before what disrupts.
 func TestOrder(t *testing.T) {
-	s, l := newServer(t), &leaders{}
+	s, l := newServer(t), &members{}
 	ended, err := s.do(l, moveLeader, applyZero, applyClient, applyPeer)
 	if err != nil {
 		t.Fatal(err)
@@ -41,8 +41,8 @@ func TestOrder(t *testing.T) {
 	if len(s.writes) != 3 || s.writes[2] != "apply demo-0" {
 		t.Errorf("%v", s.writes)
 	}
-	if want := []string{"http://10.0.0.1:2379 to b"}; !slices.Equal(l.moved, want) {
-		t.Errorf("the leader itself has to be asked: %v", l.moved)
+	if want := []string{"MoveLeader http://10.0.0.1:2379 b"}; !slices.Equal(l.asked, want) {
+		t.Errorf("the leader itself has to be asked: %v", l.asked)
 	}
 	set := &appsv1.StatefulSet{}
 	if err := s.Get(context.Background(), client.ObjectKey{Namespace: "default", Name: "demo-0"}, set); err != nil {
@@ -59,7 +59,7 @@ func TestFailureEndsThePass(t *testing.T) {
 		"demo-peer": {"ApplyObject failed", "ApplyObject done"},
 		"demo-0":    {"ApplyObject done", "ApplyObject done", "ApplyMember failed"},
 	} {
-		s, l := newServer(t), &leaders{}
+		s, l := newServer(t), &members{}
 		s.fail = func(verb string, object client.Object) error {
 			if verb == "apply" && object.GetName() == failing {
 				return errBroken
@@ -71,8 +71,8 @@ func TestFailureEndsThePass(t *testing.T) {
 		if !errors.Is(err, errBroken) || !errors.As(err, &step) || !strings.HasPrefix(step.Error(), step.Step+": ") || act.IsPassing(err) {
 			t.Errorf("%v", err)
 		}
-		if !slices.Equal(ended, want) || len(l.moved) > 0 {
-			t.Errorf("%s fails: %v, %v", failing, ended, l.moved)
+		if !slices.Equal(ended, want) || len(l.asked) > 0 {
+			t.Errorf("%s fails: %v, %v", failing, ended, l.asked)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func TestFailureEndsThePass(t *testing.T) {
 func TestApplyTwice(t *testing.T) {
 	s := newServer(t)
 	for range 2 {
-		if _, err := s.do(&leaders{}, applyPeer, applyZero); err != nil {
+		if _, err := s.do(&members{}, applyPeer, applyZero); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,7 +105,7 @@ func TestApplyOnlyWhatIsOurs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			test.service.Namespace, test.service.Name = "default", "demo-peer"
 			s := newServer(t, &test.service)
-			_, err := s.do(&leaders{}, applyPeer)
+			_, err := s.do(&members{}, applyPeer)
 			var taken *act.NameTakenError
 			if errors.As(err, &taken) != test.taken || isStale(err) != test.stale {
 				t.Errorf("%v", err)
@@ -127,11 +127,11 @@ func TestWhatDoesNotFit(t *testing.T) {
 		"a pod that is not there":      core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0"},
 	} {
 		s := newServer(t)
-		if _, err := s.do(&leaders{}, action); !isStale(err) || !act.IsPassing(err) || len(s.writes) > 0 {
+		if _, err := s.do(&members{}, action); !isStale(err) || !act.IsPassing(err) || len(s.writes) > 0 {
 			t.Errorf("%s: %v, written: %v", name, err, s.writes)
 		}
 	}
-	if _, err := newServer(t).do(&leaders{}, stranger{}); err == nil || act.IsPassing(err) {
+	if _, err := newServer(t).do(&members{}, stranger{}); err == nil || act.IsPassing(err) {
 		t.Errorf("an action that nobody knows: %v", err)
 	}
 }
@@ -151,7 +151,7 @@ func TestConflictsPass(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := s.do(&leaders{}, applyPeer); !act.IsPassing(err) {
+	if _, err := s.do(&members{}, applyPeer); !act.IsPassing(err) {
 		t.Error(err)
 	}
 }
@@ -168,7 +168,7 @@ func TestFailureBesideConflict(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := s.do(&leaders{}, applyPeer, applyClient); act.IsPassing(err) || !errors.Is(err, errBroken) {
+	if _, err := s.do(&members{}, applyPeer, applyClient); act.IsPassing(err) || !errors.Is(err, errBroken) {
 		t.Error(err)
 	}
 }
@@ -183,7 +183,7 @@ func TestApplyKeepsStorage(t *testing.T) {
 	if err := s.Create(context.Background(), live); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.do(&leaders{}, applyZero); err != nil {
+	if _, err := s.do(&members{}, applyZero); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Get(context.Background(), client.ObjectKeyFromObject(live), live); err != nil {
@@ -201,16 +201,18 @@ func TestReadsThatFail(t *testing.T) {
 		applyPeer,
 		core.MarkVolumes{Member: "demo-0", Volumes: []core.Volume{volume("c")}},
 		core.RecreateMember{Member: "demo-0", WorkloadUID: "w", Volumes: []core.Volume{volume("c")}},
+		addThree, retireNine, dropNine, resizeZero, dropBudget,
+		core.ExpandVolumes{Member: "demo-0", Volumes: []core.Volume{volume("c")}},
 	} {
-		s := newServer(t)
+		s, l := newServer(t), three()
 		s.fail = func(verb string, _ client.Object) error {
 			if verb == "get" {
 				return errBroken
 			}
 			return nil
 		}
-		if _, err := s.do(&leaders{}, action); !errors.Is(err, errBroken) || len(s.writes) > 0 {
-			t.Errorf("%s: %v, written: %v", action.Step(), err, s.writes)
+		if _, err := s.do(l, action); !errors.Is(err, errBroken) || len(s.writes)+len(l.asked) > 0 {
+			t.Errorf("%s: %v, written: %v, asked: %v", action.Step(), err, s.writes, l.asked)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -68,6 +69,12 @@ func newServer(t *testing.T, objects ...client.Object) *server {
 			}
 			return c.Patch(ctx, object, patch, options...)
 		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, resource string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+			if err := s.note(resource, object); err != nil {
+				return err
+			}
+			return c.SubResource(resource).Patch(ctx, object, patch, options...)
+		},
 		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
 			all := client.DeleteOptions{}
 			all.ApplyOptions(options)
@@ -100,15 +107,87 @@ func (s *server) note(verb string, object client.Object) error {
 	return nil
 }
 
-// leaders is an etcd that only moves leaders.
-type leaders struct {
-	moved []string
-	err   error
+// members is an etcd that keeps a list of what was asked of it.
+type members struct {
+	mu    sync.Mutex
+	asked []string
+	// live is what it says of itself.
+	live core.Etcd
+	// err is the answer to whatever is asked, refused whether that only means that it is too early; unreadable is the
+	// answer to a look at the member list.
+	err, unreadable error
+	refused         bool
+	// difference is what the members differ in, incomparable why that cannot be told.
+	difference   string
+	incomparable error
 }
 
-func (l *leaders) MoveLeader(_ context.Context, address, to string) error {
-	l.moved = append(l.moved, address+" to "+to)
-	return l.err
+func (m *members) ask(what, address string, more ...any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = append(m.asked, strings.TrimSpace(fmt.Sprintln(append([]any{what, address}, more...)...)))
+	return m.err
+}
+
+func (m *members) Observe(context.Context, []etcd.Endpoint) core.Etcd { return m.live }
+
+func (m *members) MemberList(context.Context, string) (core.MemberList, error) {
+	return m.live.List, m.unreadable
+}
+
+func (m *members) MoveLeader(_ context.Context, address, to string) error {
+	return m.ask("MoveLeader", address, to)
+}
+
+func (m *members) AddLearner(_ context.Context, address, peerURL string) error {
+	return m.ask("AddLearner", address, peerURL)
+}
+
+func (m *members) Promote(_ context.Context, address, id string) error {
+	return m.ask("Promote", address, id)
+}
+
+func (m *members) Remove(_ context.Context, address, id string) error {
+	return m.ask("Remove", address, id)
+}
+
+func (m *members) Disarm(_ context.Context, address, id, alarm string) error {
+	return m.ask("Disarm", address, id, alarm)
+}
+
+func (m *members) EnableDowngrade(_ context.Context, address, target string) error {
+	return m.ask("EnableDowngrade", address, target)
+}
+
+func (m *members) CancelDowngrade(_ context.Context, address string) error {
+	return m.ask("CancelDowngrade", address)
+}
+
+func (m *members) FlushLog(_ context.Context, address string, entries int) error {
+	return m.ask("FlushLog", address, entries)
+}
+
+func (m *members) Agree(_ context.Context, endpoints []etcd.Endpoint, revision int64) (string, error) {
+	var names []string
+	for _, endpoint := range endpoints {
+		names = append(names, endpoint.Member)
+	}
+	m.asked = append(m.asked, fmt.Sprintf("Agree %v %d", names, revision))
+	return m.difference, m.incomparable
+}
+
+func (m *members) IsRefusal(err error) bool { return m.refused && errors.Is(err, m.err) }
+
+// three is an etcd of three voters that serve, the first of which leads.
+func three() *members {
+	m := &members{}
+	m.live.List = core.MemberList{Known: true, ClusterID: "c1"}
+	for n, id := range []string{"a", "b", "c"} {
+		name := fmt.Sprintf("demo-%d", n)
+		m.live.List.Members = append(m.live.List.Members, core.Listed{ID: id, Name: name, PeerURL: observed().Render.PeerURL(name), Started: true})
+		m.live.Statuses = append(m.live.Statuses, core.Status{Member: name, Answered: true, ID: id, LeaderID: "a", ClusterID: "c1"})
+	}
+	return m
 }
 
 func observed() observe.Observed {
@@ -117,9 +196,12 @@ func observed() observe.Observed {
 		Size: new(int32(3)), Version: "3.6.16", Repository: "etcd",
 		Storage: v1alpha1.StorageSpec{Medium: v1alpha1.StorageMediumDisk, Size: new(resource.MustParse("1Gi"))},
 	}
+	var seen core.Observation
+	seen.Etcd.List = core.MemberList{Known: true, ClusterID: "c1"}
 	return observe.Observed{
-		Render:    render.Cluster{EtcdCluster: cluster, Domain: "cluster.local", Voters: 3},
-		Endpoints: []etcd.Endpoint{{Member: "demo-0", Address: "http://10.0.0.1:2379"}},
+		Observation: seen,
+		Render:      render.Cluster{EtcdCluster: cluster, Domain: "cluster.local", Voters: 3},
+		Endpoints:   []etcd.Endpoint{{Member: "demo-0", Address: "http://10.0.0.1:2379"}, {Member: "demo-1", Address: "http://10.0.0.2:2379"}},
 	}
 }
 

@@ -22,7 +22,7 @@ var restartZero = core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0", 
 // TestRestart: the pod goes, on condition that it is just as it was read.
 func TestRestart(t *testing.T) {
 	s := newServer(t, pod("demo-0"), pod("demo-1"), pod("demo-2"))
-	if _, err := s.do(&leaders{}, restartZero); err != nil {
+	if _, err := s.do(&members{}, restartZero); err != nil {
 		t.Fatal(err)
 	}
 	p := s.preconditions["demo-0-0"]
@@ -63,7 +63,7 @@ func TestRestartOfAStaleDecision(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, test.pods...)
-			_, err := s.do(&leaders{}, test.action)
+			_, err := s.do(&members{}, test.action)
 			if isStale(err) != test.stale || !test.stale && err != nil || test.stale && len(s.writes) > 0 {
 				t.Errorf("%v, written: %v", err, s.writes)
 			}
@@ -80,7 +80,7 @@ func TestRestartWhilePodChanges(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := s.do(&leaders{}, restartZero); !act.IsPassing(err) || !s.exists(t, pod("demo-0")) {
+	if _, err := s.do(&members{}, restartZero); !act.IsPassing(err) || !s.exists(t, pod("demo-0")) {
 		t.Error(err)
 	}
 }
@@ -91,7 +91,7 @@ func TestRecreate(t *testing.T) {
 	data, wal := claim("data-demo-0-0"), claim("wal-demo-0-0")
 	s := newServer(t, set, data, wal)
 	recreate := core.RecreateMember{Member: "demo-0", WorkloadUID: "w", Volumes: []core.Volume{volume(data.Name), volume(wal.Name), volume("gone")}}
-	if _, err := s.do(&leaders{}, recreate); err != nil {
+	if _, err := s.do(&members{}, recreate); err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"delete data-demo-0-0", "delete wal-demo-0-0", "delete demo-0"}; !slices.Equal(s.writes, want) {
@@ -104,7 +104,7 @@ func TestRecreate(t *testing.T) {
 		t.Errorf("claim: %+v", p)
 	}
 	// Done already: nothing is left to do, which is no failure.
-	if _, err := s.do(&leaders{}, recreate); err != nil {
+	if _, err := s.do(&members{}, recreate); err != nil {
 		t.Error(err)
 	}
 }
@@ -122,7 +122,7 @@ func TestNoVolumeIsEverDeleted(t *testing.T) {
 			data, wal := claim("data-demo-0-0"), claim("wal-demo-0-0")
 			change(wal)
 			s := newServer(t, set, data, wal)
-			_, err := s.do(&leaders{}, core.RecreateMember{Member: "demo-0", WorkloadUID: "w", Volumes: []core.Volume{volume(data.Name), volume(wal.Name)}})
+			_, err := s.do(&members{}, core.RecreateMember{Member: "demo-0", WorkloadUID: "w", Volumes: []core.Volume{volume(data.Name), volume(wal.Name)}})
 			if !isStale(err) || len(s.writes) > 0 {
 				t.Errorf("%v, written: %v", err, s.writes)
 			}
@@ -139,7 +139,7 @@ func TestClaimBoundMeanwhile(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := s.do(&leaders{}, core.RecreateMember{Member: "demo-0", Volumes: []core.Volume{volume("data-demo-0-0")}})
+	_, err := s.do(&members{}, core.RecreateMember{Member: "demo-0", Volumes: []core.Volume{volume("data-demo-0-0")}})
 	if !act.IsPassing(err) || !s.exists(t, claim("data-demo-0-0")) {
 		t.Error(err)
 	}
@@ -154,7 +154,7 @@ func TestMark(t *testing.T) {
 		t.Helper()
 		v := volume("data-demo-0-0")
 		v.ClusterID, v.KeptWanted = id, kept
-		if _, err := s.do(&leaders{}, core.MarkVolumes{Member: "demo-0", ClusterID: id, Volumes: []core.Volume{v, volume("gone")}}); err != nil {
+		if _, err := s.do(&members{}, core.MarkVolumes{Member: "demo-0", ClusterID: id, Volumes: []core.Volume{v, volume("gone")}}); err != nil {
 			t.Fatal(err)
 		}
 		got := claim("data-demo-0-0")
@@ -184,7 +184,7 @@ func TestMarkOfAStaleDecision(t *testing.T) {
 	again.UID = "made-again"
 	s := newServer(t, again)
 	action := core.MarkVolumes{Member: "demo-0", ClusterID: "c1", Volumes: []core.Volume{volume("data-demo-0-0")}}
-	if _, err := s.do(&leaders{}, action); !isStale(err) || len(s.writes) > 0 {
+	if _, err := s.do(&members{}, action); !isStale(err) || len(s.writes) > 0 {
 		t.Errorf("%v, written: %v", err, s.writes)
 	}
 	s = newServer(t, claim("data-demo-0-0"))
@@ -201,7 +201,7 @@ func TestMarkOfAStaleDecision(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := s.do(&leaders{}, action); !act.IsPassing(err) {
+	if _, err := s.do(&members{}, action); !act.IsPassing(err) {
 		t.Errorf("a patch over someone else's: %v", err)
 	}
 }
@@ -211,7 +211,7 @@ func TestDeleteConfig(t *testing.T) {
 	s := newServer(t, config)
 	action := core.DeleteConfig{Config: core.StaleConfig{Name: "demo-config-0", UID: "u"}}
 	for range 2 {
-		if _, err := s.do(&leaders{}, action); err != nil {
+		if _, err := s.do(&members{}, action); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,7 +227,7 @@ func TestWritesThatFail(t *testing.T) {
 		"RestartMember: deleting pod default/demo-0-0: the server is on fire":           core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0"},
 		"RecreateMember: deleting StatefulSet default/demo-0: the server is on fire":    core.RecreateMember{Member: "demo-0", WorkloadUID: "w"},
 		"RecreateMember: deleting claim default/data-demo-0-0: the server is on fire":   core.RecreateMember{Member: "demo-0", Volumes: []core.Volume{volume("data-demo-0-0")}},
-		"MarkVolumes: marking claim default/data-demo-0-0: the server is on fire":       core.MarkVolumes{Volumes: []core.Volume{volume("data-demo-0-0")}},
+		"MarkVolumes: changing claim default/data-demo-0-0: the server is on fire":      core.MarkVolumes{Volumes: []core.Volume{volume("data-demo-0-0")}},
 		"DeleteConfig: deleting ConfigMap default/demo-config-0: the server is on fire": core.DeleteConfig{Config: core.StaleConfig{Name: "demo-config-0"}},
 		"ApplyObject: applying Service default/demo-peer: the server is on fire":        applyPeer,
 	} {
@@ -238,7 +238,7 @@ func TestWritesThatFail(t *testing.T) {
 			}
 			return errBroken
 		}
-		if _, err := s.do(&leaders{}, action); err == nil || err.Error() != want {
+		if _, err := s.do(&members{}, action); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}

@@ -81,7 +81,7 @@ func (v *view) memberReport(m *memberView) MemberReport {
 		}
 	}
 	s := m.status
-	if s == nil || !s.Answered {
+	if s == nil || !s.Answered || m.stranger || v.clusterID != "" && s.ClusterID != v.clusterID {
 		return r
 	}
 	r.ID, r.Version, r.Role = s.ID, s.Version, RoleVoter

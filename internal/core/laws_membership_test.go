@@ -317,7 +317,8 @@ func goesBackWhenReady(o core.Observation, d core.Decision) bool {
 	want, answered, told, ready := o.Cluster.Spec.Version, 0, false, true
 	for _, m := range o.Members {
 		s := statusOf(o, m.Name)
-		if s == nil || s.ClusterID != "c1" {
+		ours := slices.ContainsFunc(d.Report.Members, func(r core.MemberReport) bool { return r.Name == m.Name })
+		if s == nil || s.ClusterID != "c1" || !ours || o.Cluster.Recorded.ClusterID == "" {
 			continue
 		}
 		if answered++; minorsApart(s.Version, want) <= 0 {

@@ -70,12 +70,19 @@ func (v *view) startOf(m *memberView) Start {
 		return StartSealed
 	case m.Workload.Exists():
 		return m.Workload.Start
-	case v.clusterID == "", v.stillFounds(m):
+	case !v.formed(), v.stillFounds(m):
 		return StartBootstrap
 	case m.listed != nil && !m.hasVolume():
 		return StartJoin
 	}
 	return StartSealed
+}
+
+// formed is whether the cluster has been founded. A StatefulSet that is sealed, or joins, proves it even if its ID is lost.
+func (v *view) formed() bool {
+	return v.clusterID != "" || slices.ContainsFunc(v.Members, func(m Member) bool {
+		return m.Workload.Exists() && m.Workload.Start != StartBootstrap
+	})
 }
 
 // hasVolume is whether the member ever had a volume: then it may have run.

@@ -394,7 +394,7 @@ func (v *view) remove(p *plan, m *memberView) {
 	if !m.listed.Learner {
 		needs = Quorum(v.voters() - 1)
 	}
-	p.actions = append(p.actions, RemoveMember{Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: needs, IfOthersAgree: m.trouble.Reason == ReasonDataDiffers})
+	p.actions = append(p.actions, RemoveMember{Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: needs, IfOthersAgree: m.trouble.Reason == ReasonDataDiffers && !slices.Contains(v.Cluster.Spec.Replace, m.Name)})
 }
 
 // keepsWithout is the one guard of every removal: those that stay, serve and are caught up have to be a quorum of the

@@ -54,12 +54,12 @@ func look(o Observation) *view {
 	v := &view{Observation: o, byName: map[string]*memberView{}, byID: map[string]*memberView{}}
 	v.Members = slices.SortedStableFunc(slices.Values(o.Members), func(a, b Member) int { return CompareNames(a.Name, b.Name) })
 	v.clusterID = o.Cluster.Recorded.ClusterID
+	if v.clusterID == "" {
+		v.clusterID = o.markedClusterID()
+	}
 	if v.clusterID != "" && o.Etcd.List.ClusterID != v.clusterID {
 		// The list of another cluster says nothing about this one.
 		v.Etcd.List = MemberList{}
-	}
-	if v.clusterID == "" {
-		v.clusterID = o.markedClusterID()
 	}
 	for _, m := range v.Members {
 		v.byName[m.Name] = &memberView{Member: m}
@@ -154,7 +154,7 @@ func (v *view) expected() []string {
 			}
 		}
 	case v.clusterID == "":
-		names = slices.Clone(v.founders)
+		names = v.unretired(v.founders)
 	case len(v.Cluster.Recorded.Members) > 0:
 		for _, m := range v.Cluster.Recorded.Members {
 			if known := v.byName[m.Name]; known == nil || !known.removed() {
@@ -183,7 +183,12 @@ func (v *view) survivors() []string {
 	if len(names) > 0 || len(v.Cluster.Recorded.Members) > 0 {
 		return names
 	}
-	return slices.DeleteFunc(slices.Clone(v.founders), func(name string) bool { return v.byName[name] != nil && v.byName[name].removed() })
+	return v.unretired(v.founders)
+}
+
+// unretired leaves out the members whose claims say that they were removed.
+func (v *view) unretired(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return v.byName[name] != nil && v.byName[name].removed() })
 }
 
 // leftOver is whether what Kubernetes has under a name that etcd does not list was this cluster's.

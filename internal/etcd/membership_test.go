@@ -99,30 +99,25 @@ func TestLifeOfAMember(t *testing.T) {
 
 // TestQuorumIsProtected: etcd refuses for now what could cost the quorum. That is no failure.
 func TestQuorumIsProtected(t *testing.T) {
-	for _, minor := range minors {
-		t.Run(minor, func(t *testing.T) {
-			t.Parallel()
-			ctx := context.Background()
-			c, pool := newCluster(t, minor, 3), newPool(t)
-			leader, followers := c.leader(c.found(pool))
-			fourth := c.newcomer()
-			add := func() error { return pool.AddLearner(ctx, leader.address(), fourth.peerURL()) }
-			if persist(t, pool, "adding", add) == 0 {
-				t.Error("etcd added a member before the others have been connected for five seconds")
-			}
-			e := pool.Observe(ctx, c.endpoints())
-			id := idOf(t, e, followers[0])
-			c.kill(followers[1])
-			c.await(pool, "the killed one is missed", func(core.Etcd) bool {
-				return pool.IsRefusal(pool.AddLearner(ctx, leader.address(), "http://127.0.0.1:1"))
-			})
-			if err := pool.Remove(ctx, leader.address(), id); !pool.IsRefusal(err) {
-				t.Errorf("of two that are left one is removed: %v", err)
-			}
-			// The one that is dead may go.
-			persist(t, pool, "removing the dead one", func() error { return pool.Remove(ctx, leader.address(), idOf(t, e, followers[1])) })
-		})
+	t.Parallel()
+	ctx := context.Background()
+	c, pool := newCluster(t, "3.6", 3), newPool(t)
+	leader, followers := c.leader(c.found(pool))
+	fourth := c.newcomer()
+	add := func() error { return pool.AddLearner(ctx, leader.address(), fourth.peerURL()) }
+	if persist(t, pool, "adding", add) == 0 {
+		t.Error("etcd added a member before the others have been connected for five seconds")
 	}
+	e := pool.Observe(ctx, c.endpoints())
+	c.kill(followers[1])
+	c.await(pool, "the killed one is missed", func(core.Etcd) bool {
+		return pool.IsRefusal(pool.AddLearner(ctx, leader.address(), "http://127.0.0.1:1"))
+	})
+	if err := pool.Remove(ctx, leader.address(), idOf(t, e, followers[0])); !pool.IsRefusal(err) {
+		t.Errorf("of two that are left one is removed: %v", err)
+	}
+	// The one that is dead may go.
+	persist(t, pool, "removing the dead one", func() error { return pool.Remove(ctx, leader.address(), idOf(t, e, followers[1])) })
 }
 
 // TestDisarm: an alarm is cleared for the member that raised it, by its ID.
@@ -223,27 +218,29 @@ func TestFlushLog(t *testing.T) {
 // TestCallsThatFail: the error says what was asked of whom, and is no refusal.
 func TestCallsThatFail(t *testing.T) {
 	t.Parallel()
-	ctx, nobody := context.Background(), fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
+	nobody := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	pool, closed := newPool(t), etcd.NewPool()
 	closed.Close()
-	for want, call := range map[string]func(p *etcd.Pool) error{
-		"adding the member http://a:2380, asked of " + nobody: func(p *etcd.Pool) error { return p.AddLearner(ctx, nobody, "http://a:2380") },
-		"promoting member a1, asked of " + nobody:             func(p *etcd.Pool) error { return p.Promote(ctx, nobody, "a1") },
-		"removing member a1, asked of " + nobody:              func(p *etcd.Pool) error { return p.Remove(ctx, nobody, "a1") },
-		"disarming NOSPACE of member a1, asked of " + nobody:  func(p *etcd.Pool) error { return p.Disarm(ctx, nobody, "a1", "NOSPACE") },
-		"enabling the downgrade to 3.5, asked of " + nobody:   func(p *etcd.Pool) error { return p.EnableDowngrade(ctx, nobody, "3.5") },
-		"cancelling the downgrade, asked of " + nobody:        func(p *etcd.Pool) error { return p.CancelDowngrade(ctx, nobody) },
-		"writing 3 entries to the log, asked of " + nobody:    func(p *etcd.Pool) error { return p.FlushLog(ctx, nobody, 3) },
+	for want, call := range map[string]func(ctx context.Context, p *etcd.Pool) error{
+		"adding the member http://a:2380, asked of " + nobody: func(ctx context.Context, p *etcd.Pool) error { return p.AddLearner(ctx, nobody, "http://a:2380") },
+		"promoting member a1, asked of " + nobody:             func(ctx context.Context, p *etcd.Pool) error { return p.Promote(ctx, nobody, "a1") },
+		"removing member a1, asked of " + nobody:              func(ctx context.Context, p *etcd.Pool) error { return p.Remove(ctx, nobody, "a1") },
+		"disarming NOSPACE of member a1, asked of " + nobody:  func(ctx context.Context, p *etcd.Pool) error { return p.Disarm(ctx, nobody, "a1", "NOSPACE") },
+		"enabling the downgrade to 3.5, asked of " + nobody:   func(ctx context.Context, p *etcd.Pool) error { return p.EnableDowngrade(ctx, nobody, "3.5") },
+		"cancelling the downgrade, asked of " + nobody:        func(ctx context.Context, p *etcd.Pool) error { return p.CancelDowngrade(ctx, nobody) },
+		"writing 3 entries to the log, asked of " + nobody:    func(ctx context.Context, p *etcd.Pool) error { return p.FlushLog(ctx, nobody, 3) },
 	} {
-		if err := call(pool); err == nil || pool.IsRefusal(err) || !strings.HasPrefix(err.Error(), want+": ") {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		if err := call(ctx, pool); err == nil || pool.IsRefusal(err) || !strings.HasPrefix(err.Error(), want+": ") {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
-		if err := call(closed); err == nil || !strings.Contains(err.Error(), "the operator is stopping") {
+		if err := call(ctx, closed); err == nil || !strings.Contains(err.Error(), "the operator is stopping") {
 			t.Errorf("the pool is closed: %v", err)
 		}
 	}
 	for _, call := range []func(context.Context, string, string) error{pool.Promote, pool.Remove} {
-		if err := call(ctx, nobody, "nobody"); err == nil || !strings.Contains(err.Error(), `"nobody" is not a member ID`) {
+		if err := call(context.Background(), nobody, "nobody"); err == nil || !strings.Contains(err.Error(), `"nobody" is not a member ID`) {
 			t.Error(err)
 		}
 	}

@@ -2,6 +2,7 @@ package render_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -162,15 +163,20 @@ func TestMaxLearners(t *testing.T) {
 }
 
 func TestSnapshotCount(t *testing.T) {
-	for version, want := range map[string]int{"3.5.30": 100_000, "3.6.16": 10_000, "3.7.3": 10_000} {
-		c := plain()
+	c := plain()
+	if got, told := c.SnapshotCount(), settings(t, c)["ETCD_SNAPSHOT_COUNT"]; told != strconv.Itoa(got) || got != 1000 {
+		t.Errorf("%d, told %q", got, told)
+	}
+	c.Spec.Config = map[string]v1alpha1.ConfigValue{"snapshot-count": "500"}
+	if got, told := c.SnapshotCount(), settings(t, c)["ETCD_SNAPSHOT_COUNT"]; got != 500 || told != "500" {
+		t.Errorf("asked for 500, got %d, told %q", got, told)
+	}
+	// Only 3.6 has to get its log behind a snapshot, before 3.7.
+	for _, version := range []string{"3.5.30", "3.7.3"} {
+		c = plain()
 		c.Spec.Version = version
-		if got := c.SnapshotCount(); got != want {
-			t.Errorf("%s: %d", version, got)
-		}
-		c.Spec.Config = map[string]v1alpha1.ConfigValue{"snapshot-count": "500"}
-		if got := c.SnapshotCount(); got != 500 {
-			t.Errorf("%s: asked for 500, got %d", version, got)
+		if told, ok := settings(t, c)["ETCD_SNAPSHOT_COUNT"]; ok {
+			t.Errorf("%s is told %s", version, told)
 		}
 	}
 }
@@ -200,6 +206,24 @@ func TestWaypointsGetWhatTheyKnow(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q", version, name, got["ETCD_"+name], want[name])
 			}
 		}
+	}
+	// The older setting stands for the gate: 3.6 does not start with both.
+	c.Spec.Version = "3.6.16"
+	c.Spec.Config = map[string]v1alpha1.ConfigValue{"experimental-initial-corrupt-check": "false"}
+	if got := settings(t, c); got["ETCD_FEATURE_GATES"] != "CompactHashCheck=true" || got["ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK"] != "false" {
+		t.Errorf("%v", got)
+	}
+	c.Spec.Config["experimental-compact-hash-check-enabled"] = "true"
+	if got, ok := settings(t, c)["ETCD_FEATURE_GATES"]; ok {
+		t.Errorf("gates %q", got)
+	}
+	c.Spec.Config["feature-gates"] = "LeaseCheckpoint=true"
+	if got := settings(t, c)["ETCD_FEATURE_GATES"]; got != "LeaseCheckpoint=true" {
+		t.Errorf("gates %q", got)
+	}
+	c.Spec.Version = "3.7.3"
+	if got := settings(t, c)["ETCD_FEATURE_GATES"]; got != "InitialCorruptCheck=true,CompactHashCheck=true,LeaseCheckpoint=true" {
+		t.Errorf("3.7 knows the gates only: %q", got)
 	}
 	// Nothing is left of gates that are all unknown yet.
 	c.Spec.Version = "3.6.16"

@@ -50,7 +50,7 @@ func TestLifeCorruptLog(t *testing.T) {
 // compaction (CompactHashCheck), which raises the alarm CORRUPT; until that is disarmed etcd refuses all requests.
 func TestLifeCorruptDatabase(t *testing.T) {
 	for name, found := range map[string]func(*life, string){
-		"found at a start": func(l *life, member string) { l.restart(member) },
+		"found at a start":         func(l *life, member string) { l.restart(member) },
 		"found after a compaction": (*life).compactUntilFound,
 	} {
 		t.Run(name, func(t *testing.T) {

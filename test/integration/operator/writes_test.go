@@ -25,10 +25,14 @@ type writes struct {
 	// after is asked after the n-th write has been made.
 	after func(n int) error
 
+	// skip leaves writes out of the count; they are made.
+	skip func(what string) bool
+
 	// end ends the operator's manager.
 	end   func()
 	mutex sync.Mutex
 	made  []string
+	count int
 	dead  bool
 	died  chan struct{}
 }
@@ -66,7 +70,12 @@ func (w *writes) do(ctx context.Context, what string, write func(context.Context
 		return errDead
 	}
 	w.made = append(w.made, what)
-	n := len(w.made)
+	if w.skip != nil && w.skip(what) {
+		w.mutex.Unlock()
+		return write(ctx)
+	}
+	w.count++
+	n := w.count
 	w.mutex.Unlock()
 	if w.before != nil {
 		if err := w.before(n); err != nil {
