@@ -111,6 +111,7 @@ func (a *Actor) Do(ctx context.Context, o observe.Observed, actions []core.Actio
 			members = append(members, action)
 		}
 	}
+	var failed []error
 	for _, batch := range [][]core.Action{objects, members, disruptive} {
 		errs := make([]error, len(batch))
 		var wg sync.WaitGroup
@@ -122,14 +123,29 @@ func (a *Actor) Do(ctx context.Context, o observe.Observed, actions []core.Actio
 			})
 		}
 		wg.Wait()
+		broken := false
 		for i, action := range batch {
 			done(action, errs[i])
+			broken = broken || errs[i] != nil && isNeeded(action)
 		}
-		if err := worst(errs); err != nil {
-			return err
+		failed = append(failed, errs...)
+		if broken {
+			break
 		}
 	}
-	return nil
+	return worst(failed)
+}
+
+// isNeeded is whether what follows rests on an action. A disruption budget that cannot be made, or a volume that cannot grow,
+// must not keep a member from being replaced.
+func isNeeded(action core.Action) bool {
+	switch step := action.(type) {
+	case core.ApplyObject:
+		return step.Kind != "PodDisruptionBudget"
+	case core.ExpandVolumes, core.DeleteObject, core.DeleteConfig:
+		return false
+	}
+	return true
 }
 
 // worst joins the errors that are failures; those that pass count only if there are no others.
@@ -151,7 +167,7 @@ func (a *Actor) do(ctx context.Context, o observe.Observed, action core.Action) 
 	case core.ApplyObject:
 		return a.applyObject(ctx, o.Render, step)
 	case core.ApplyMember:
-		return a.apply(ctx, o.Render, o.Render.StatefulSet(step))
+		return a.applyMember(ctx, o.Render, step)
 	case core.MarkVolumes:
 		return a.markVolumes(ctx, o.Render, step)
 	case core.ExpandVolumes:
@@ -268,12 +284,10 @@ func (a *Actor) replacePorts(ctx context.Context, live *corev1.Service, wanted c
 // fit makes an applied StatefulSet fit the live one. One that is sealed stays sealed: who would unseal it has not seen
 // yet that the member has run.
 func fit(applied *unstructured.Unstructured, live *appsv1.StatefulSet) error {
-	if applied.GetAnnotations()[render.AnnotationStart] == render.StartBootstrap {
-		if live.Annotations[render.AnnotationStart] == render.StartSealed {
-			return &StaleError{What: describe(applied) + " is sealed by now"}
-		}
-		applied.SetResourceVersion(live.ResourceVersion)
+	if applied.GetAnnotations()[render.AnnotationStart] != render.StartSealed && live.Annotations[render.AnnotationStart] == render.StartSealed {
+		return &StaleError{What: describe(applied) + " is sealed by now"}
 	}
+	applied.SetResourceVersion(live.ResourceVersion)
 	return render.KeepStorage(applied, live)
 }
 

@@ -12,21 +12,67 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
+// applyMember applies the StatefulSet of a member. One that the decision saw is not made again if it is gone by now, and
+// members are stopped only if the cluster is to be hibernated still.
+func (a *Actor) applyMember(ctx context.Context, c render.Cluster, step core.ApplyMember) error {
+	if step.Stopped {
+		cluster := &v1alpha1.EtcdCluster{}
+		if err := a.Live.Get(ctx, client.ObjectKeyFromObject(c.EtcdCluster), cluster); err != nil {
+			return fmt.Errorf("reading EtcdCluster %s/%s: %w", c.Namespace, c.Name, err)
+		}
+		if cluster.Spec.Size == nil || *cluster.Spec.Size != 0 {
+			return &StaleError{What: "the cluster is not to be hibernated any more"}
+		}
+	}
+	live := &appsv1.StatefulSet{}
+	err := a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: step.Member}, live)
+	switch {
+	case apierrors.IsNotFound(err) && step.Made:
+		return &StaleError{What: fmt.Sprintf("StatefulSet %s is gone", step.Member)}
+	case err == nil:
+		c = c.Fitting(live)
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("reading StatefulSet %s/%s: %w", c.Namespace, step.Member, err)
+	}
+	return a.apply(ctx, c, c.StatefulSet(step))
+}
+
 // restartMember deletes a member's pod, if it is still the one that was decided about and if what allowed that is
-// still true of the live pods.
+// still true of the live pods, and of etcd.
 func (a *Actor) restartMember(ctx context.Context, o observe.Observed, step core.RestartMember) error {
+	target, err := a.mayRestart(ctx, o, step)
+	if err == nil && step.FlushLog > 0 {
+		err = a.ask(o, step.Member, func(address string) error { return a.Etcd.FlushLog(ctx, address, step.FlushLog) })
+		if err == nil {
+			target, err = a.mayRestart(ctx, o, step)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	// With the resource version the pod is deleted only if it is just as it was read.
+	preconditions := client.Preconditions{UID: &target.UID, ResourceVersion: &target.ResourceVersion}
+	if err := a.Client.Delete(ctx, target, preconditions); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting pod %s/%s: %w", target.Namespace, target.Name, err)
+	}
+	return nil
+}
+
+// mayRestart finds the pod to restart, and checks what allowed that.
+func (a *Actor) mayRestart(ctx context.Context, o observe.Observed, step core.RestartMember) (*corev1.Pod, error) {
 	c := o.Render
 	var pods corev1.PodList
 	if err := a.Live.List(ctx, &pods, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
-		return fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
+		return nil, fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
 	}
 	var target *corev1.Pod
-	others, ready, targetRuns := 0, 0, false
+	ready, targetRuns, running := 0, false, map[string]bool{}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
 		if !observe.IsMemberPod(c, pod) {
@@ -39,31 +85,29 @@ func (a *Actor) restartMember(ctx context.Context, o observe.Observed, step core
 		if pod.Name == render.PodName(step.Member) {
 			target, targetRuns = pod, seen.Running
 		} else if seen.Running && !seen.Deleting {
-			others++
+			running[pod.Name] = true
 		}
 	}
 	switch {
 	case target == nil || string(target.UID) != step.PodUID:
-		return &StaleError{What: fmt.Sprintf("pod %s is another one by now", render.PodName(step.Member))}
+		return nil, &StaleError{What: fmt.Sprintf("pod %s is another one by now", render.PodName(step.Member))}
 	case step.OnlyIfDown && targetRuns:
-		return &StaleError{What: fmt.Sprintf("pod %s runs by now", target.Name)}
+		return nil, &StaleError{What: fmt.Sprintf("pod %s runs by now", target.Name)}
 	case step.OnlyIfNoneReady && ready > 0:
-		return &StaleError{What: fmt.Sprintf("%d members are ready by now", ready)}
-	case others < step.Needs:
-		return &StaleError{What: fmt.Sprintf("only %d other members run by now, %d are needed", others, step.Needs)}
+		return nil, &StaleError{What: fmt.Sprintf("%d members are ready by now", ready)}
 	}
-	if step.FlushLog > 0 {
-		err := a.ask(o, step.Member, func(address string) error { return a.Etcd.FlushLog(ctx, address, step.FlushLog) })
-		if err != nil {
-			return err
+	if step.Needs > 0 {
+		others := 0
+		for _, s := range a.Etcd.Observe(ctx, o.Endpoints).Statuses {
+			if s.Answered && s.LeaderID != "" && !s.Learner && running[render.PodName(s.Member)] {
+				others++
+			}
+		}
+		if others < step.Needs {
+			return nil, &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", others, step.Needs)}
 		}
 	}
-	// With the resource version the pod is deleted only if it is just as it was read.
-	preconditions := client.Preconditions{UID: &target.UID, ResourceVersion: &target.ResourceVersion}
-	if err := a.Client.Delete(ctx, target, preconditions); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting pod %s/%s: %w", target.Namespace, target.Name, err)
-	}
-	return nil
+	return target, nil
 }
 
 // recreateMember deletes a member none of whose claims has ever had a volume; that is asked of the API server again

@@ -2,6 +2,7 @@ package act
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -26,11 +27,11 @@ func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.Add
 		{Namespace: o.Render.Namespace, Name: render.ClaimName(render.WALVolume, step.Member)},
 	}
 	for _, name := range names {
-		if err := a.absent(ctx, name, &corev1.PersistentVolumeClaim{}); err != nil {
+		if err := a.free(ctx, o.Render, name, &corev1.PersistentVolumeClaim{}); err != nil {
 			return err
 		}
 	}
-	if err := a.absent(ctx, client.ObjectKey{Namespace: o.Render.Namespace, Name: step.Member}, &appsv1.StatefulSet{}); err != nil {
+	if err := a.free(ctx, o.Render, client.ObjectKey{Namespace: o.Render.Namespace, Name: step.Member}, &appsv1.StatefulSet{}); err != nil {
 		return err
 	}
 	if _, err := a.unchanged(ctx, o, step.Expect); err != nil {
@@ -39,6 +40,20 @@ func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.Add
 	return a.ask(o, step.Via, func(address string) error {
 		return a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(step.Member))
 	})
+}
+
+// free makes certain that nothing bears a name that a new member is to have. What is ours the next observation shows.
+func (a *Actor) free(ctx context.Context, c render.Cluster, name client.ObjectKey, object client.Object) error {
+	err := a.absent(ctx, name, object)
+	var stale *StaleError
+	if errors.As(err, &stale) && object.GetLabels()[render.LabelCluster] != c.Name {
+		kind := "PersistentVolumeClaim"
+		if _, ok := object.(*appsv1.StatefulSet); ok {
+			kind = "StatefulSet"
+		}
+		return &NameTakenError{Kind: kind, Namespace: name.Namespace, Name: name.Name}
+	}
+	return err
 }
 
 func (a *Actor) absent(ctx context.Context, name client.ObjectKey, object client.Object) error {
@@ -78,6 +93,9 @@ func (a *Actor) removeMember(ctx context.Context, o observe.Observed, step core.
 
 // agree makes certain that the members that stay hold the same data: whoever differs from them is the one that is wrong.
 func (a *Actor) agree(ctx context.Context, o observe.Observed, member string, others []core.Status) error {
+	if len(others) == 0 {
+		return &StaleError{What: "no other member serves by now"}
+	}
 	var endpoints []etcd.Endpoint
 	revision := others[0].Revision
 	for _, s := range others {

@@ -50,10 +50,17 @@ func TestFromNothingToServing(t *testing.T) {
 	if _, err := s.reconcile(); err != nil {
 		t.Fatal(err)
 	}
+	if !slices.Equal(s.writes, []string{"report demo", "patch data-demo-0-0"}) {
+		t.Errorf("it is recorded on the claim whose data it holds; written: %v", s.writes)
+	}
+	told := s.told()
+	if _, err := s.reconcile(); err != nil {
+		t.Fatal(err)
+	}
 	if !slices.Contains(s.writes, "apply demo-0") || s.workload().Annotations[render.AnnotationStart] != render.StartSealed {
 		t.Errorf("the member is sealed once it has run and that is on its claim; written: %v", s.writes)
 	}
-	if told := s.told(); !strings.Contains(told, "Normal QuorumServes 1 of 1 members are healthy") || !strings.Contains(told, "Normal LeaderChanged member demo-0 leads") {
+	if !strings.Contains(told, "Normal QuorumServes 1 of 1 voters are healthy") || !strings.Contains(told, "Normal LeaderChanged member demo-0 leads") {
 		t.Error(told)
 	}
 	if _, err := s.reconcile(); err != nil {
@@ -169,6 +176,43 @@ func TestConflictOfAStep(t *testing.T) {
 	}
 	if got := s.condition(core.Degraded); !strings.HasPrefix(got, "False") {
 		t.Error(got)
+	}
+}
+
+// TestPutOff: etcd refuses to change its members for now. It is asked again soon, and nothing is wrong.
+func TestPutOff(t *testing.T) {
+	s := newSituation(t, demo())
+	_, _ = s.reconcile()
+	s.run()
+	for range 3 {
+		if _, err := s.reconcile(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cluster := s.cluster()
+	cluster.Spec.Size, cluster.Generation = new(int32(3)), 2
+	if err := s.Update(t.Context(), cluster); err != nil {
+		t.Fatal(err)
+	}
+	s.told()
+	s.etcd.refuses = true
+	for range 3 {
+		if result, err := s.reconcile(); err != nil || result.RequeueAfter < 100*time.Millisecond || result.RequeueAfter > time.Second {
+			t.Errorf("%v, %v", result, err)
+		}
+	}
+	if got := s.condition(core.Degraded); !strings.HasPrefix(got, "False") || !strings.Contains(s.condition(core.Progressing), "ScalingOut") {
+		t.Errorf("%s; %s", got, s.condition(core.Progressing))
+	}
+	if told := s.told(); strings.Contains(told, "AddMember") {
+		t.Error(told)
+	}
+	s.etcd.refuses = false
+	if _, err := s.reconcile(); err != nil || !slices.Equal(s.etcd.added, []string{peerURL("demo-1")}) {
+		t.Errorf("%v, added %v", err, s.etcd.added)
+	}
+	if told := s.told(); !strings.Contains(told, "Normal AddMember member demo-1 is added as a learner") {
+		t.Error(told)
 	}
 }
 

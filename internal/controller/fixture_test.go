@@ -32,16 +32,31 @@ import (
 var (
 	request   = ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "default", Name: "demo"}}
 	errBroken = errors.New("the server is on fire")
+	// errRefused is how etcd protects its quorum.
+	errRefused = errors.New("etcdserver: unhealthy cluster")
 )
 
-// members is an etcd, and a watcher that remembers what it was asked to watch.
+// members is an etcd, and a watcher that remembers what it was asked to watch. What is not asked here panics.
 type members struct {
+	act.Etcd
 	answer  core.Etcd
 	watched map[string][]etcd.Endpoint
+	// added are the peer URLs of members that were added; refuses says that it is too early for that.
+	added   []string
+	refuses bool
 }
 
 func (m *members) Observe(context.Context, []etcd.Endpoint) core.Etcd { return m.answer }
 func (m *members) MoveLeader(context.Context, string, string) error   { return nil }
+func (m *members) IsRefusal(err error) bool                           { return errors.Is(err, errRefused) }
+
+func (m *members) AddLearner(_ context.Context, _, peerURL string) error {
+	if m.refuses {
+		return errRefused
+	}
+	m.added = append(m.added, peerURL)
+	return nil
+}
 
 func (m *members) Watch(cluster string, endpoints []etcd.Endpoint) { m.watched[cluster] = endpoints }
 
@@ -82,6 +97,12 @@ func newSituation(t *testing.T, objects ...client.Object) *situation {
 					return err
 				}
 				return c.Apply(ctx, object, options...)
+			},
+			Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+				if err := s.note("patch", object.GetName()); err != nil {
+					return err
+				}
+				return c.Patch(ctx, object, patch, options...)
 			},
 			Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
 				if err := s.note("delete", object.GetName()); err != nil {
@@ -174,7 +195,12 @@ func demo() *v1alpha1.EtcdCluster {
 	return cluster
 }
 
-// run makes the pod of the only member run, and etcd answer.
+// peerURL is that of a member.
+func peerURL(member string) string {
+	return render.Cluster{EtcdCluster: demo(), Domain: "cluster.local"}.PeerURL(member)
+}
+
+// run makes the pod of the only member run on its volume, and etcd answer.
 func (s *situation) run() {
 	s.t.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
@@ -185,16 +211,24 @@ func (s *situation) run() {
 	pod.Status.PodIP = "10.0.0.1"
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: render.ContainerName, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
-	if err := s.Create(context.Background(), pod); err != nil {
-		s.t.Fatal(err)
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "default", Name: "data-demo-0-0", UID: "claim-1", Labels: pod.Labels,
+		Annotations: map[string]string{render.AnnotationOwnerUID: "uid-1", render.AnnotationFoundedBy: "uid-1", render.AnnotationBootstrapMembers: "demo-0"},
+	}}
+	claim.Spec.VolumeName, claim.Status.Phase = "pv-1", corev1.ClaimBound
+	claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: *demo().Spec.Storage.Size}
+	for _, object := range []client.Object{claim, pod} {
+		if err := s.Create(context.Background(), object); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	s.etcd.answer = core.Etcd{
-		List:     core.MemberList{Known: true, ClusterID: "c1", Members: []core.Listed{{ID: "a", Name: "demo-0", Started: true}}},
+		List:     core.MemberList{Known: true, ClusterID: "c1", Members: []core.Listed{{ID: "a", PeerURL: peerURL("demo-0"), Started: true}}},
 		Statuses: []core.Status{{Member: "demo-0", Answered: true, ID: "a", LeaderID: "a", ClusterID: "c1", Version: "3.6.16", DBSize: 1 << 20, RaftApplied: 5}},
 	}
 }
 
-// settle lets the StatefulSet controller see the newest StatefulSet.
+// workload is the StatefulSet of the only member.
 func (s *situation) workload() *appsv1.StatefulSet {
 	s.t.Helper()
 	set := &appsv1.StatefulSet{}

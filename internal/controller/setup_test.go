@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
@@ -126,3 +127,39 @@ func TestAddEtcdCluster(t *testing.T) {
 		t.Error("two of them would work on the same clusters")
 	}
 }
+
+// TestEveryStepIsDescribed: what stands in logs and events says what it was about.
+func TestEveryStepIsDescribed(t *testing.T) {
+	for want, action := range map[string]core.Action{
+		"Service demo-peer":                                      core.ApplyObject{Kind: "Service", Name: "demo-peer"},
+		"PodDisruptionBudget demo":                               core.DeleteObject{Kind: "PodDisruptionBudget", Name: "demo"},
+		"StatefulSet demo-1":                                     core.ApplyMember{Member: "demo-1"},
+		"claims of member demo-1":                                core.MarkVolumes{Member: "demo-1"},
+		"claims of member demo-2":                                core.ExpandVolumes{Member: "demo-2"},
+		"ConfigMap demo-config-1":                                core.DeleteConfig{Config: core.StaleConfig{Name: "demo-config-1"}},
+		"member demo-1 restarts with its new template":           core.RestartMember{Member: "demo-1"},
+		"member demo-1 gets other CPU and memory in place":       core.ResizeMember{Member: "demo-1"},
+		"member demo-1 is made again":                            core.RecreateMember{Member: "demo-1"},
+		"leadership moved from demo-1 to demo-2":                 core.MoveLeader{From: "demo-1", To: "demo-2"},
+		"member demo-1 is added as a learner":                    core.AddMember{Member: "demo-1"},
+		"member demo-1 (a1) has caught up and is a voter now":    core.PromoteMember{Member: "demo-1", ID: "a1"},
+		"member demo-1 (a1) is removed from the cluster":         core.RemoveMember{Member: "demo-1", ID: "a1"},
+		"StatefulSet of the removed member demo-1 is deleted":    core.DeleteMember{Member: "demo-1"},
+		"claims of the removed member demo-1 are marked as such": core.RetireVolumes{Member: "demo-1"},
+		"claims of the removed member demo-1 are deleted":        core.DeleteVolumes{Member: "demo-1"},
+		"etcd is told of the downgrade to 3.5":                   core.EnableDowngrade{Target: "3.5"},
+		"the downgrade of etcd is cancelled":                     core.CancelDowngrade{},
+		"alarm CORRUPT of the removed member a1 is cleared":      core.DisarmAlarm{ID: "a1", Alarm: "CORRUPT"},
+		"Stranger": stranger{},
+	} {
+		if got := describe(action); got != want {
+			t.Errorf("%s: %q, want %q", action.Step(), got, want)
+		}
+	}
+}
+
+// stranger is an action that nobody knows.
+type stranger struct{}
+
+func (stranger) Step() string     { return "Stranger" }
+func (stranger) Disruptive() bool { return false }

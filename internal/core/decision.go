@@ -33,6 +33,8 @@ type ApplyMember struct {
 	InitialCluster []string
 	// Stopped members have no pod: the cluster is hibernated.
 	Stopped bool
+	// Made: the StatefulSet was there; it is not made anew.
+	Made bool
 	// Retry, when it changes, makes the StatefulSet controller try again at once: left alone, it would wait
 	// up to 16 minutes after repeated failures.
 	Retry int64

@@ -29,8 +29,8 @@ func (v *view) applyMembers() []Action {
 
 // apply is the action that makes a member's StatefulSet what it should be.
 func (v *view) apply(m *memberView) ApplyMember {
-	apply := ApplyMember{Member: m.Name, Start: v.startOf(m), Stopped: v.Cluster.Spec.Size == 0, Retry: m.Workload.Retry}
-	if m.Workload.Exists() && len(m.Volumes) > 0 && !m.marked() {
+	apply := ApplyMember{Member: m.Name, Start: v.startOf(m), Stopped: v.Cluster.Spec.Size == 0, Made: m.Workload.Exists(), Retry: m.Workload.Retry}
+	if m.Workload.Exists() && !v.Cluster.Spec.InMemory && !m.marked() {
 		apply.Start = m.Workload.Start
 	}
 	switch {
@@ -57,7 +57,7 @@ func (v *view) listedNames() []string {
 
 // sealsNow is whether a member can be sealed and is not yet.
 func (v *view) sealsNow(m *memberView) bool {
-	return m.Workload.Start != StartSealed && m.sealable() && v.startOf(m) == StartSealed
+	return m.Workload.Start != StartSealed && v.sealable(m) && v.startOf(m) == StartSealed
 }
 
 // startOf decides how a member would start on an empty volume. Only members that are certain to have never run may
@@ -109,8 +109,8 @@ func (v *view) stillFounds(m *memberView) bool {
 
 // sealable is whether everything is recorded on the member's volumes that has to outlive its StatefulSet. Only then is
 // the member sealed: a volume without a mark under a sealed member is one that was lost.
-func (m *memberView) sealable() bool {
-	return len(m.Volumes) == 0 || m.marked() && !slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.Kept != v.KeptWanted })
+func (v *view) sealable(m *memberView) bool {
+	return len(m.Volumes) == 0 && v.Cluster.Spec.InMemory || m.marked() && !slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.Kept != v.KeptWanted })
 }
 
 // inTheWay is whether a StatefulSet under a member's name is not ours, or is leaving: members of an earlier cluster

@@ -18,10 +18,10 @@ func cleanUp(v *view, p *plan) bool {
 		var unretired, doomed []Volume
 		for _, volume := range m.Volumes {
 			switch {
-			case !v.ours(volume) || volume.Deleting:
-			case !volume.Removed:
+			case volume.Deleting:
+			case !volume.Removed && (v.ours(volume) || volume.ClusterID == v.clusterID):
 				unretired = append(unretired, volume)
-			case !v.Cluster.Spec.KeepRemoved:
+			case volume.Removed && v.ours(volume) && !v.Cluster.Spec.KeepRemoved:
 				doomed = append(doomed, volume)
 			}
 		}
@@ -93,15 +93,15 @@ func (v *view) irreparable(m *memberView) Problem {
 	}
 	s := m.status
 	switch {
-	case s != nil && s.Answered && slices.Contains(s.Alarms, alarmCorrupt):
+	case m.corrupt() && v.staying(m.Name) >= 2:
+		// etcd's periodic check blames whoever differs from the leader, so that the others have to agree: see IfOthersAgree.
 		return Problem{ReasonDataCorrupt, "its data is corrupt, it has raised the alarm CORRUPT"}
 	case slices.Contains(v.Cluster.Spec.Replace, m.Name):
 		return Problem{ReasonReplacementAsked, "its replacement was asked for"}
 	case s != nil && s.Answered:
 		// Whoever answers has its data.
 		return Problem{}
-	case m.trouble.Reason == ReasonVolumeLost && (!m.marked() || v.unhealthyFor(m) >= corruptPatience):
-		// A claim that says that it holds data may only be mounted wrongly for a moment.
+	case m.trouble.Reason == ReasonVolumeLost && (m.provenLost() || v.unhealthyFor(m) >= corruptPatience):
 		return m.trouble
 	case m.trouble.Reason == ReasonDataCorrupt && v.unhealthyFor(m) >= corruptPatience:
 		return m.trouble
@@ -121,6 +121,18 @@ func (v *view) irreparable(m *memberView) Problem {
 		return Problem{ReasonVersionHopRefused, "it was added but cannot start with the version that is asked for by now"}
 	}
 	return v.nodeGone(m)
+}
+
+// corrupt is whether the member has raised the alarm CORRUPT.
+func (m *memberView) corrupt() bool {
+	return m.status != nil && m.status.Answered && slices.Contains(m.status.Alarms, alarmCorrupt)
+}
+
+// provenLost is whether the volume is certain to be another one: Kubernetes has lost it, or etcd finds nothing on one whose
+// claim says nothing. A claim that says that it holds data may only be mounted wrongly for a moment.
+func (m *memberView) provenLost() bool {
+	lost := slices.ContainsFunc(m.Volumes, func(v Volume) bool { return v.Problem.Reason == ReasonVolumeLost })
+	return lost || m.Pod.Problem.Reason == ReasonVolumeEmpty && !m.marked()
 }
 
 // failsByItself is whether a member's process has been starting and ending for long, on its own data or, after a longer
@@ -162,7 +174,16 @@ func (v *view) unhealthyFor(m *memberView) time.Duration {
 	if !known || before.Healthy {
 		return 0
 	}
-	return v.Now.Sub(before.HealthySince)
+	unhealthy := v.Now.Sub(before.HealthySince)
+	if v.waking() {
+		// It was not to run until a short while ago.
+		woken, _ := v.Cluster.Recorded.condition(Progressing)
+		if woken.Reason == ReasonHibernated {
+			return 0
+		}
+		unhealthy = min(unhealthy, v.Now.Sub(woken.Since))
+	}
+	return unhealthy
 }
 
 // abandon removes members that are not wanted any more and that a rollout would otherwise wait for: those that have not
@@ -242,15 +263,29 @@ func resize(v *view, p *plan) bool {
 		v.grow(p, len(exchanges) > 0 && count >= size)
 	case len(exchanges) > 0:
 		p.doing = v.resizing(count, exchanges)
-		if waiting := v.waitsFor(); waiting != "" {
-			p.doing.Message += "; waiting: " + waiting
-			return true
-		}
-		v.remove(p, v.leaderLast(exchanges))
+		v.letGo(p, exchanges)
 	default:
 		return v.joining(p)
 	}
 	return true
+}
+
+// letGo removes a member that is exchanged once the one more has joined: one that is away anyway first, the leader last.
+func (v *view) letGo(p *plan, exchanges []exchange) {
+	next, waiting := v.leaderLast(exchanges), ""
+	if i := slices.IndexFunc(exchanges, func(e exchange) bool { return !e.member.serves }); i >= 0 && v.voters() == len(v.Etcd.List.Members) {
+		next = exchanges[i].member
+	} else {
+		waiting = v.waitsFor()
+	}
+	if waiting == "" {
+		waiting = v.keepsWithout(next)
+	}
+	if waiting != "" {
+		p.doing.Message += "; waiting: " + waiting
+		return
+	}
+	v.remove(p, next)
 }
 
 func (v *view) resizing(count int, exchanges []exchange) Problem {
@@ -394,7 +429,10 @@ func (v *view) remove(p *plan, m *memberView) {
 	if !m.listed.Learner {
 		needs = Quorum(v.voters() - 1)
 	}
-	p.actions = append(p.actions, RemoveMember{Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: needs, IfOthersAgree: m.trouble.Reason == ReasonDataDiffers && !slices.Contains(v.Cluster.Spec.Replace, m.Name)})
+	p.actions = append(p.actions, RemoveMember{
+		Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: needs,
+		IfOthersAgree: (m.corrupt() || m.trouble.Reason == ReasonDataDiffers) && !slices.Contains(v.Cluster.Spec.Replace, m.Name),
+	})
 }
 
 // keepsWithout is the one guard of every removal: those that stay, serve and are caught up have to be a quorum of the

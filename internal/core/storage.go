@@ -60,18 +60,18 @@ func (v *view) neverRan(m *memberView) bool {
 	return !ran && !unclear
 }
 
-// exchange is a member that serves and is to be replaced all the same.
+// exchange is a member that is to be replaced although nothing is wrong with it, or whatever is.
 type exchange struct {
 	member *memberView
 	why    string
 }
 
-// exchanges are the members that cannot become what is asked of them, and serve: those whose volumes cannot be changed in
+// exchanges are the members that cannot become what is asked of them: those whose volumes cannot be changed in
 // place, those that would lose their data by a restart, and those that the user named.
 func (v *view) exchanges() []exchange {
 	var found []exchange
 	for _, m := range v.members {
-		if m.listed == nil || !m.serves {
+		if m.listed == nil {
 			continue
 		}
 		if why := v.exchangeReason(m); why != "" {

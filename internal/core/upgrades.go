@@ -135,6 +135,7 @@ func downgrade(v *view, p *plan) bool {
 		asked = ""
 	}
 	older := semver.MustParse(target+".0").Minor() < lowest.Minor()
+	before := p.doing
 	p.doing = Problem{ReasonDowngrading, fmt.Sprintf("the cluster goes back to %s", target)}
 	switch {
 	case asked != "" && asked != target:
@@ -161,7 +162,7 @@ func downgrade(v *view, p *plan) bool {
 			return true
 		}
 	}
-	p.doing = Problem{}
+	p.doing = before
 	return false
 }
 

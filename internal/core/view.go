@@ -193,7 +193,9 @@ func (v *view) unretired(names []string) []string {
 
 // leftOver is whether what Kubernetes has under a name that etcd does not list was this cluster's.
 func (v *view) leftOver(m *memberView) bool {
-	return m.Workload.Exists() || slices.ContainsFunc(m.Volumes, v.ours)
+	return m.Workload.Exists() || slices.ContainsFunc(m.Volumes, func(volume Volume) bool {
+		return v.ours(volume) || volume.ClusterID == v.clusterID
+	})
 }
 
 // ours is whether a volume was made for this EtcdCluster object, or was taken over by it.
@@ -348,7 +350,9 @@ func (v *view) withoutNode(m *memberView) Problem {
 // sealedOff recognizes a member that keeps failing because its volume is no longer the one that it was started on: either
 // nothing is recorded on its claim, or etcd itself says that it finds nothing there.
 func (v *view) sealedOff(m *memberView) Problem {
-	empty := m.Pod.Problem.Reason == ReasonVolumeEmpty || m.Pod.Problem.Reason == ReasonCrashLooping && !m.marked()
+	// What is in memory outlives a process, and nothing is recorded of it.
+	unsaid := m.Pod.Problem.Reason == ReasonCrashLooping && !m.marked() && len(m.Volumes) > 0
+	empty := m.Pod.Problem.Reason == ReasonVolumeEmpty || unsaid
 	if empty && m.Workload.Start == StartSealed {
 		return Problem{ReasonVolumeLost, fmt.Sprintf("member %s does not start on an empty volume: it was part of the cluster, so its data is lost (%s)", m.Name, m.Pod.Problem.Message)}
 	}

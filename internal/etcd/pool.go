@@ -176,6 +176,11 @@ func splitErrors(status *core.Status, errors []string, self uint64) {
 			}
 			continue
 		}
+		// An alarm that is raised for no member in particular.
+		if alarm, ok := strings.CutPrefix(text, "alarm:"); ok {
+			status.ClusterAlarms, status.AlarmIDs = append(status.ClusterAlarms, strings.TrimSpace(alarm)), append(status.AlarmIDs, ID(0))
+			continue
+		}
 		if !strings.Contains(text, "no leader") {
 			status.Errors = append(status.Errors, text)
 		}

@@ -66,6 +66,23 @@ func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
 	}
 }
 
+// Fitting is the cluster as it fits a live StatefulSet: whether a member has a volume for its log is decided when it is
+// made, and its etcd has to go on looking there whatever the spec says by now.
+func (c Cluster) Fitting(live *appsv1.StatefulSet) Cluster {
+	var wal *v1alpha1.WALStorage
+	for i := range live.Spec.VolumeClaimTemplates {
+		if claim := &live.Spec.VolumeClaimTemplates[i]; claim.Name == WALVolume {
+			wal = &v1alpha1.WALStorage{Size: claim.Spec.Resources.Requests.Storage(), StorageClassName: claim.Spec.StorageClassName}
+		}
+	}
+	if (wal == nil) == (c.Spec.Storage.WAL == nil) {
+		return c
+	}
+	c.EtcdCluster = c.DeepCopy()
+	c.Spec.Storage.WAL = wal
+	return c
+}
+
 var startNames = map[core.Start]string{core.StartBootstrap: StartBootstrap, core.StartSealed: StartSealed, core.StartJoin: StartJoin}
 
 // StartOf reads how a StatefulSet starts its member. What is not understood counts as sealed: that can found nothing.

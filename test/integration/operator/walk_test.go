@@ -28,6 +28,7 @@ var fields = []struct {
 	}},
 	{"config", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
 		settings(strconv.Itoa(100 + r.IntN(3)))(spec)
+		fixedQuota(spec)
 		if r.IntN(2) == 0 {
 			spec.Config["auto-compaction-retention"] = "1h"
 		}
@@ -55,6 +56,14 @@ var fields = []struct {
 	{"pause", func(_ *rand.Rand, spec *v1alpha1.EtcdClusterSpec) { spec.Paused = !spec.Paused }},
 }
 
+// fixedQuota sets what otherwise follows the size of volumes, at the next restart after they have grown.
+func fixedQuota(spec *v1alpha1.EtcdClusterSpec) {
+	if spec.Config == nil {
+		spec.Config = map[string]v1alpha1.ConfigValue{}
+	}
+	spec.Config["quota-backend-bytes"] = "536870912"
+}
+
 func draw[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values))] }
 
 // TestRandomWalks changes fields of the spec at random moments, in the middle of other changes too. In the end the cluster
@@ -73,7 +82,7 @@ func TestRandomWalks(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(seed), 1)) //nolint:gosec // A walk is to be repeatable, not secret.
 			s := newScene(t)
-			l := s.live(draw[int32](r, 1, 3))
+			l := s.live(draw[int32](r, 1, 3), fixedQuota)
 			for step := range 6 {
 				field := fields[r.IntN(len(fields))]
 				s.change(func(spec *v1alpha1.EtcdClusterSpec) {
