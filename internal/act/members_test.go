@@ -22,7 +22,7 @@ var restartZero = core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0", 
 // TestRestart: the pod goes, on condition that it is just as it was read.
 func TestRestart(t *testing.T) {
 	s := newServer(t, pod("demo-0"), pod("demo-1"), pod("demo-2"))
-	if _, err := s.do(&members{}, restartZero); err != nil {
+	if _, err := s.do(three(), restartZero); err != nil {
 		t.Fatal(err)
 	}
 	p := s.preconditions["demo-0-0"]

@@ -217,6 +217,7 @@ func (s *situation) run() {
 	}}
 	claim.Spec.VolumeName, claim.Status.Phase = "pv-1", corev1.ClaimBound
 	claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: *demo().Spec.Storage.Size}
+	claim.Status.Capacity = claim.Spec.Resources.Requests
 	for _, object := range []client.Object{claim, pod} {
 		if err := s.Create(context.Background(), object); err != nil {
 			s.t.Fatal(err)

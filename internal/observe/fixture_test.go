@@ -155,6 +155,8 @@ func (s *situation) claim(name string) *corev1.PersistentVolumeClaim {
 		Labels: s.render().MemberLabels(name), Annotations: map[string]string{render.AnnotationOwnerUID: "uid-1"},
 	}}
 	claim.Spec.VolumeName, claim.Status.Phase = "pv-"+name, corev1.ClaimBound
+	claim.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: *s.cluster.Spec.Storage.Size}
+	claim.Status.Capacity = claim.Spec.Resources.Requests
 	return claim
 }
 

@@ -42,7 +42,7 @@ func TestMember(t *testing.T) {
 	if want := (core.Pod{Exists: true, UID: "pod-of-demo-0", MemberHash: "h", Running: true, Ready: true}); got.Pod != want {
 		t.Errorf("pod %+v", got.Pod)
 	}
-	want := core.Volume{Name: "data-demo-0-0", UID: "claim-of-demo-0", Bound: true, OwnerUID: "uid-1", ClusterID: "c1", Kept: true, KeptWanted: true}
+	want := core.Volume{Name: "data-demo-0-0", UID: "claim-of-demo-0", Bound: true, OwnerUID: "uid-1", ClusterID: "c1", Kept: true, KeptWanted: true, Size: 1 << 30, WantedSize: 1 << 30}
 	if len(got.Volumes) != 1 || !reflect.DeepEqual(got.Volumes[0], want) {
 		t.Errorf("volumes %+v", got.Volumes)
 	}

@@ -142,10 +142,13 @@ func voters(size int, recorded core.Report, etcd core.Etcd) int {
 			}
 		}
 	}
-	if count == 0 {
-		return size
+	switch {
+	case count > 0:
+		return count
+	case len(recorded.BootstrapMembers) > 0:
+		return len(recorded.BootstrapMembers)
 	}
-	return count
+	return size
 }
 
 // memberNames are the members whose client URLs are published.

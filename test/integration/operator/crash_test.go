@@ -74,7 +74,7 @@ func TestCrashAtEveryWriteOfTheCreation(t *testing.T) {
 // serves all crash points.
 func TestCrashAtWritesOfARollingChange(t *testing.T) {
 	t.Parallel()
-	every := sweepEvery(t, 9)
+	every := sweepEvery(t, 15)
 	for _, applied := range []bool{false, true} {
 		t.Run(fmt.Sprintf("applied %v", applied), func(t *testing.T) {
 			t.Parallel()

@@ -70,7 +70,7 @@ func draw[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values)
 // is as one that was made with its last spec. WALKS is how many walks are made, each with its number as the seed.
 func TestRandomWalks(t *testing.T) {
 	t.Parallel()
-	walks := 3
+	walks := 2
 	if text := os.Getenv("WALKS"); text != "" {
 		var err error
 		if walks, err = strconv.Atoi(text); err != nil {
