@@ -117,6 +117,8 @@ type members struct {
 	// answer to a look at the member list.
 	err, unreadable error
 	refused         bool
+	// meanwhile is what happens while something is asked.
+	meanwhile func()
 	// difference is what the members differ in, incomparable why that cannot be told.
 	difference   string
 	incomparable error
@@ -125,6 +127,9 @@ type members struct {
 func (m *members) ask(what, address string, more ...any) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.meanwhile != nil {
+		m.meanwhile()
+	}
 	m.asked = append(m.asked, strings.TrimSpace(fmt.Sprintln(append([]any{what, address}, more...)...)))
 	return m.err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -63,11 +64,32 @@ func TestRestartOfAStaleDecision(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, test.pods...)
-			_, err := s.do(&members{}, test.action)
+			_, err := s.do(three(), test.action)
 			if isStale(err) != test.stale || !test.stale && err != nil || test.stale && len(s.writes) > 0 {
 				t.Errorf("%v, written: %v", err, s.writes)
 			}
 		})
+	}
+}
+
+// TestRestartNeedsVoters: pods that run are not enough, their etcd has to serve at that moment.
+func TestRestartNeedsVoters(t *testing.T) {
+	for name, change := range map[string]func(s *core.Status){
+		"does not answer": func(s *core.Status) { s.Answered = false },
+		"knows no leader": func(s *core.Status) { s.LeaderID = "" },
+		"has no vote":     func(s *core.Status) { s.Learner = true },
+	} {
+		s, l := newServer(t, pod("demo-0"), pod("demo-1"), pod("demo-2")), three()
+		change(&l.live.Statuses[2])
+		if _, err := s.do(l, restartZero); !isStale(err) || !strings.Contains(err.Error(), "only 1 other voters serve by now, 2 are needed") || len(s.writes) > 0 {
+			t.Errorf("another one %s: %v, written: %v", name, err, s.writes)
+		}
+		// Who is not needed, and what the member says itself, does not matter.
+		l = three()
+		change(&l.live.Statuses[0])
+		if _, err := s.do(l, restartZero); err != nil {
+			t.Errorf("it %s itself: %v", name, err)
+		}
 	}
 }
 
@@ -80,7 +102,7 @@ func TestRestartWhilePodChanges(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := s.do(&members{}, restartZero); !act.IsPassing(err) || !s.exists(t, pod("demo-0")) {
+	if _, err := s.do(three(), restartZero); !apierrors.IsConflict(err) || !act.IsPassing(err) || !s.exists(t, pod("demo-0")) {
 		t.Error(err)
 	}
 }

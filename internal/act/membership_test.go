@@ -96,16 +96,24 @@ func TestMembersHaveChanged(t *testing.T) {
 	}
 }
 
-// TestNameIsTaken: what bears the name of a new member, and is not in any cache yet, is of an earlier member.
+// TestNameIsTaken: what bears the name of a new member, and is not in any cache yet, is of an earlier member, or of someone
+// else, whom no cache shows.
 func TestNameIsTaken(t *testing.T) {
-	for name, object := range map[string]client.Object{
-		"data":        claim("data-demo-3-0"),
-		"log":         claim("wal-demo-3-0"),
-		"StatefulSet": &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "demo-3"}},
+	for _, object := range []client.Object{
+		claim("data-demo-3-0"), claim("wal-demo-3-0"),
+		&appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "demo-3"}},
 	} {
+		var taken *act.NameTakenError
 		s, l := newServer(t, object), three()
-		if _, err := s.do(l, addThree); err == nil || !strings.Contains(err.Error(), "exists") || len(l.asked) > 0 {
-			t.Errorf("%s: %v, asked %v", name, err, l.asked)
+		_, err := s.do(l, addThree)
+		if !errors.As(err, &taken) || taken.Name != object.GetName() || taken.Kind == "" || act.IsPassing(err) || len(l.asked) > 0 {
+			t.Errorf("someone else's %s: %v, asked %v", object.GetName(), err, l.asked)
+		}
+		object.SetLabels(observed().Render.MemberLabels("demo-3"))
+		object.SetResourceVersion("")
+		s = newServer(t, object)
+		if _, err := s.do(l, addThree); !isStale(err) || !strings.Contains(err.Error(), "exists already") || len(l.asked) > 0 {
+			t.Errorf("our %s: %v, asked %v", object.GetName(), err, l.asked)
 		}
 	}
 	// In another namespace it is nobody's business.
@@ -152,6 +160,15 @@ func TestOthersHaveToAgree(t *testing.T) {
 	_, err := newServer(t).do(l, ifAgree)
 	if err == nil || act.IsPassing(err) || len(l.asked) != 1 || !strings.Contains(err.Error(), l.difference) || !strings.Contains(err.Error(), render.AnnotationReplaceMembers) {
 		t.Errorf("%v, asked %v", err, l.asked)
+	}
+	l = three()
+	for i := range l.live.Statuses[:2] {
+		l.live.Statuses[i].Answered = false
+	}
+	unneeded := ifAgree
+	unneeded.Needs = 0
+	if _, err = newServer(t).do(l, unneeded); !isStale(err) || len(l.asked) > 0 {
+		t.Errorf("nobody is left to agree: %v, asked %v", err, l.asked)
 	}
 	l = three()
 	l.incomparable = errBroken
@@ -335,6 +352,12 @@ func TestFlushBeforeRestart(t *testing.T) {
 	}
 	s, l = newServer(t, pod("demo-0"), down(pod("demo-1"))), three()
 	if _, err := s.do(l, flush); !isStale(err) || len(l.asked) > 0 {
+		t.Errorf("%v, asked %v", err, l.asked)
+	}
+	// It takes a while. What allowed the restart has to be true still.
+	s, l = newServer(t, pod("demo-0"), pod("demo-1")), three()
+	l.meanwhile = func() { l.live.Statuses[1].Answered = false }
+	if _, err := s.do(l, flush); !isStale(err) || len(l.asked) != 1 || !s.exists(t, pod("demo-0")) {
 		t.Errorf("%v, asked %v", err, l.asked)
 	}
 }

@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,19 +27,29 @@ import (
 
 var now = time.Date(2030, 1, 1, 12, 0, 0, 123_456, time.UTC)
 
-// silent is an etcd of which no member answers; it remembers who was asked.
-type silent struct{ asked []etcd.Endpoint }
+// members is an etcd of which no member answers, unless something else is said; it remembers who was asked.
+type members struct {
+	asked  []etcd.Endpoint
+	answer core.Etcd
+}
 
-func (s *silent) Observe(_ context.Context, endpoints []etcd.Endpoint) core.Etcd {
-	s.asked = endpoints
-	return core.Etcd{}
+func (m *members) Observe(_ context.Context, endpoints []etcd.Endpoint) core.Etcd {
+	m.asked = endpoints
+	answer := m.answer
+	answer.List.Members = slices.Clone(answer.List.Members)
+	return answer
+}
+
+// lists makes etcd list members by their peer URLs.
+func (s *situation) lists(listed ...core.Listed) {
+	s.etcd.answer.List = core.MemberList{Known: true, ClusterID: "c1", Members: listed}
 }
 
 // situation is what there is in Kubernetes.
 type situation struct {
 	cluster *v1alpha1.EtcdCluster
 	objects []client.Object
-	etcd    silent
+	etcd    members
 	// fail makes reads fail.
 	fail interceptor.Funcs
 }
