@@ -93,8 +93,9 @@ func (v *view) irreparable(m *memberView) Problem {
 	}
 	s := m.status
 	switch {
-	case m.corrupt() && v.staying(m.Name) >= 2:
-		// etcd's periodic check blames whoever differs from the leader, so that the others have to agree: see IfOthersAgree.
+	case m.corrupt() && (m.listed.Learner || v.staying(m.Name) >= 2):
+		// etcd's periodic check blames whoever differs from the leader, so that the others have to agree: see IfOthersAgree. A
+		// learner has nothing that the others lack.
 		return Problem{ReasonDataCorrupt, "its data is corrupt, it has raised the alarm CORRUPT"}
 	case slices.Contains(v.Cluster.Spec.Replace, m.Name):
 		return Problem{ReasonReplacementAsked, "its replacement was asked for"}
@@ -431,7 +432,7 @@ func (v *view) remove(p *plan, m *memberView) {
 	}
 	p.actions = append(p.actions, RemoveMember{
 		Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: needs,
-		IfOthersAgree: (m.corrupt() || m.trouble.Reason == ReasonDataDiffers) && !slices.Contains(v.Cluster.Spec.Replace, m.Name),
+		IfOthersAgree: !m.listed.Learner && (m.corrupt() || m.trouble.Reason == ReasonDataDiffers) && !slices.Contains(v.Cluster.Spec.Replace, m.Name),
 	})
 }
 
