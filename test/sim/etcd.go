@@ -49,11 +49,16 @@ func (w *World) refuses(s *State, m int) Phase {
 		// etcd asks a member for the list, which has to be the one that it was started with. A learner that has lost a log
 		// that the leader counts on panics; a voter may as well take part as if nothing had been.
 		again := s.Started.has(m) && s.Learners.has(m)
-		if s.Leader == 0 || template.Initial != s.list() || !s.list().has(m) || again {
+		switch {
+		case s.Leader == 0 || template.Initial != s.list() || !s.list().has(m):
 			return Failing
+		case again:
+			return FailingCorrupt
 		}
-	case s.Formed == id && (!s.list().has(m) || w.alreadyBootstrapped(s, m)):
+	case s.Formed == id && !s.list().has(m):
 		return Failing
+	case s.Formed == id && w.alreadyBootstrapped(s, m):
+		return FailingEmpty
 	}
 	return Running
 }

@@ -1,0 +1,279 @@
+package observe_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
+)
+
+// listed is a member as etcd lists it. The name is etcd's own, which says nothing.
+func (s *situation) listed(member string) core.Listed {
+	return core.Listed{ID: "id-of-" + member, Name: "x", PeerURL: s.render().PeerURL(member), Started: true}
+}
+
+// TestWhoIsListed: members are told by their peer URLs; what has another one is none of ours.
+func TestWhoIsListed(t *testing.T) {
+	s := newSituation()
+	learner, foreign, elsewhere := s.listed("demo-11"), s.listed("demo-3"), s.listed("demo-4")
+	learner.Learner, foreign.PeerURL, foreign.Name = true, "http://10.0.0.9:2380", "demo-3"
+	elsewhere.PeerURL = "https://demo-4-0.demo-peer.default.svc.example.org:2380"
+	s.lists(s.listed("demo-10"), foreign, s.listed("demo-2"), learner, elsewhere)
+	o := s.observe(t)
+	var names []string
+	for _, l := range o.Etcd.List.Members {
+		names = append(names, l.Name)
+	}
+	if want := []string{"demo-10", "", "demo-2", "demo-11", "demo-4"}; !slices.Equal(names, want) {
+		t.Errorf("%v, want %v", names, want)
+	}
+	if s.etcd.answer.List.Members[0].Name != "x" {
+		t.Error("the answer itself was changed")
+	}
+	// Clients are told of the voters, in their order; a learner serves nobody.
+	r := o.Render
+	if want := r.Endpoints([]string{"demo-2", "demo-4", "demo-10"}); !slices.Equal(o.Cluster.Spec.Endpoints, want) {
+		t.Errorf("%v, want %v", o.Cluster.Spec.Endpoints, want)
+	}
+}
+
+// recorded are members as they were reported before.
+func recorded(version string, roles ...v1alpha1.MemberRole) (all []v1alpha1.MemberStatus) {
+	for n, role := range roles {
+		all = append(all, v1alpha1.MemberStatus{Name: "demo-" + string(rune('0'+n)), Role: role, Version: version})
+	}
+	return all
+}
+
+// TestVotersOfTheBudget: those that there are, not those that are asked for.
+func TestVotersOfTheBudget(t *testing.T) {
+	for name, test := range map[string]struct {
+		prepare func(s *situation)
+		want    int
+	}{
+		"by etcd": {func(s *situation) {
+			learner := s.listed("demo-2")
+			learner.Learner = true
+			s.lists(s.listed("demo-0"), s.listed("demo-1"), learner)
+			s.cluster.Status.Members = recorded("3.6.16", "voter")
+		}, 2},
+		"by the last report": {func(s *situation) {
+			s.cluster.Status.Members = recorded("3.6.16", "leader", "voter", "learner", "voter", "voter")
+		}, 4},
+		"the founders":    {func(s *situation) { s.cluster.Status.BootstrapMembers = []string{"demo-0"} }, 1},
+		"those asked for": {func(*situation) {}, 3},
+	} {
+		s := newSituation()
+		test.prepare(s)
+		if got := s.observe(t).Render.Voters; got != test.want {
+			t.Errorf("%s: %d, want %d", name, got, test.want)
+		}
+	}
+}
+
+// TestSurplusBudget: with a single voter it would make its node impossible to drain.
+func TestSurplusBudget(t *testing.T) {
+	surplus := func(change func(s *situation, b *policyv1.PodDisruptionBudget)) []core.Object {
+		t.Helper()
+		s, budget := newSituation(), &policyv1.PodDisruptionBudget{}
+		applied(t, s.render().Objects()[3], budget)
+		s.lists(s.listed("demo-0"))
+		change(s, budget)
+		var found []core.Object
+		for _, object := range s.add(budget).observe(t).Objects {
+			if object.Kind == "PodDisruptionBudget" {
+				found = append(found, object)
+			}
+		}
+		return found
+	}
+	if got := surplus(func(*situation, *policyv1.PodDisruptionBudget) {}); !slices.Equal(got, []core.Object{{Kind: "PodDisruptionBudget", Name: "demo", State: core.Surplus}}) {
+		t.Errorf("%v", got)
+	}
+	for name, change := range map[string]func(s *situation, b *policyv1.PodDisruptionBudget){
+		"someone else's": func(_ *situation, b *policyv1.PodDisruptionBudget) { b.OwnerReferences = nil },
+		"an earlier cluster's": func(_ *situation, b *policyv1.PodDisruptionBudget) {
+			b.OwnerReferences[0].UID = "uid-0"
+		},
+		"on its way out": func(_ *situation, b *policyv1.PodDisruptionBudget) {
+			b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: now}, []string{"f/f"}
+		},
+	} {
+		if got := surplus(change); len(got) > 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if got := surplus(func(s *situation, _ *policyv1.PodDisruptionBudget) { s.lists(s.listed("demo-0"), s.listed("demo-1")) }); len(got) != 1 || got[0].State == core.Surplus {
+		t.Errorf("of two voters: %v", got)
+	}
+	s := newSituation()
+	s.lists(s.listed("demo-0"))
+	s.reading(func(object client.Object) bool { _, ok := object.(*policyv1.PodDisruptionBudget); return ok })
+	if _, err := s.try(t); err == nil {
+		t.Error("it could not be read")
+	}
+}
+
+// TestWaypoints: what is rendered is the version to run next, on the way to that of the spec.
+func TestWaypoints(t *testing.T) {
+	for name, test := range map[string]struct {
+		spec, recorded, answers, want string
+		asleep                        bool
+	}{
+		"nothing runs":                      {"3.7.3", "", "", "3.7.3", false},
+		"a minor at a time":                 {"3.7.3", "3.5.30", "", "3.6.16", false},
+		"the next minor is the last":        {"3.7.3", "3.6.16", "", "3.7.3", false},
+		"what answers counts":               {"3.7.3", "3.5.30", "3.6.16", "3.7.3", false},
+		"first to where it is safe":         {"3.7.3", "3.5.20", "", "3.5.33", false},
+		"back":                              {"3.5.33", "3.7.3", "", "3.6.16", false},
+		"asleep it keeps its minor":         {"3.7.3", "3.6.16", "", "3.6.16", true},
+		"asleep, another patch of a minor":  {"3.6.17", "3.6.16", "", "3.6.17", true},
+		"a patch":                           {"3.6.17", "3.6.16", "3.6.16", "3.6.17", false},
+		"back to the minor before, at once": {"3.6.16", "3.7.3", "3.7.3", "3.6.16", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSituation()
+			s.cluster.Spec.Version = test.spec
+			s.cluster.Spec.Config = map[string]v1alpha1.ConfigValue{"feature-gates": "FastLeaseKeepAlive=true", "max-learners": "1"}
+			if test.recorded != "" {
+				s.cluster.Status.Members = recorded(test.recorded, "leader")
+			}
+			if test.answers != "" {
+				s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, Version: test.answers}}
+			}
+			if test.asleep {
+				set := s.workload(t, "demo-0")
+				set.Spec.Replicas = new(int32(0))
+				s.add(set)
+			}
+			o := s.observe(t)
+			spec := o.Cluster.Spec
+			if spec.Version != test.want || spec.FinalVersion != test.spec || o.Render.Image() != "etcd:v"+test.want || s.cluster.Spec.Version != test.spec {
+				t.Errorf("%s on the way to %s, image %s; want %s", spec.Version, spec.FinalVersion, o.Render.Image(), test.want)
+			}
+			// The version to run next gets what it knows, and is what all hashes and limits are of.
+			next := s.cluster.DeepCopy()
+			next.Spec.Version = test.want
+			want := render.Cluster{EtcdCluster: next, Domain: "cluster.local"}
+			if spec.MemberHash != want.MemberHash() || spec.RestartHash != want.RestartHash() || spec.MaxLearners != want.MaxLearners() ||
+				spec.SnapshotCount != want.SnapshotCount() || o.Render.ConfigMap() != want.ConfigMap() || o.Objects[0].Name != want.ConfigMap() {
+				t.Errorf("%+v", spec)
+			}
+		})
+	}
+	// A silent member is where it was last seen: one of 3.5 holds up the way to 3.7.
+	s := newSituation()
+	s.cluster.Spec.Version = "3.7.3"
+	s.cluster.Status.Members = recorded("3.5.33", "leader", "voter")
+	s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, Version: "3.6.16"}, {Member: "demo-1", Version: "3.7.3"}}
+	if got := s.observe(t).Cluster.Spec.Version; got != "3.6.16" {
+		t.Error(got)
+	}
+}
+
+// TestSpec: the part of the spec that decisions depend on.
+func TestSpec(t *testing.T) {
+	s := newSituation()
+	if spec := s.observe(t).Cluster.Spec; spec.Replace != nil || spec.KeepRemoved || spec.InMemory || spec.MaxLearners != 2 {
+		t.Errorf("%+v", spec)
+	}
+	s.cluster.Annotations = map[string]string{render.AnnotationReplaceMembers: " demo-1, ,demo-2,\n"}
+	s.cluster.Spec.Healing.MemberUnhealthyAfter = metav1.Duration{Duration: 3 * time.Minute}
+	s.cluster.Spec.Storage.Retention.WhenScaled = v1alpha1.RetentionRetain
+	s.cluster.Spec.Storage.Medium = v1alpha1.StorageMediumMemory
+	spec := s.observe(t).Cluster.Spec
+	if !slices.Equal(spec.Replace, []string{"demo-1", "demo-2"}) || spec.UnhealthyAfter != 3*time.Minute || !spec.KeepRemoved || !spec.InMemory {
+		t.Errorf("%+v", spec)
+	}
+}
+
+// TestHibernated: a member that is stopped as it should be has not drifted, and one that is not, has.
+func TestHibernated(t *testing.T) {
+	for name, test := range map[string]struct {
+		size, replicas int32
+		state          core.ObjectState
+		stopped        bool
+	}{
+		"awake":           {3, 1, core.Current, false},
+		"asleep":          {0, 0, core.Current, true},
+		"to be put aside": {0, 1, core.Drifted, false},
+		"to be woken":     {3, 0, core.Drifted, true},
+	} {
+		s := newSituation()
+		s.cluster.Spec.Size = new(test.size)
+		set := s.workload(t, "demo-0")
+		set.Spec.Replicas = new(test.replicas)
+		if got := s.add(set).member(t, "demo-0").Workload; got.State != test.state || got.Stopped != test.stopped {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// TestJoining: how a member that joins was told to start.
+func TestJoining(t *testing.T) {
+	s := newSituation()
+	set := &appsv1.StatefulSet{}
+	applied(t, s.render().StatefulSet(core.ApplyMember{Member: "demo-7", Start: core.StartJoin, InitialCluster: []string{"demo-2", "demo-7"}}), set)
+	if got := s.add(set).member(t, "demo-7").Workload; got.State != core.Current || got.Start != core.StartJoin || !slices.Equal(got.InitialCluster, []string{"demo-2", "demo-7"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestLogIsNoDrift: whether there is a volume for the log is decided when a member is made.
+func TestLogIsNoDrift(t *testing.T) {
+	s := newSituation()
+	s.cluster.Spec.Storage.WAL = &v1alpha1.WALStorage{Size: new(resource.MustParse("2Gi"))}
+	with := s.workload(t, "demo-0")
+	s.cluster.Spec.Storage.WAL = nil
+	without := s.workload(t, "demo-1")
+	s.add(with, without)
+	for _, asked := range []*v1alpha1.WALStorage{nil, {Size: new(resource.MustParse("2Gi"))}} {
+		s.cluster.Spec.Storage.WAL = asked
+		for _, name := range []string{"demo-0", "demo-1"} {
+			if got := s.member(t, name).Workload.State; got != core.Current {
+				t.Errorf("%s with %v asked for: %d", name, asked, got)
+			}
+		}
+	}
+}
+
+// TestResizes: how a change of CPU and memory in place went.
+func TestResizes(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(s *situation, p *corev1.Pod)
+		want   bool
+	}{
+		"never tried": {func(*situation, *corev1.Pod) {}, false},
+		"refused": {func(s *situation, p *corev1.Pod) {
+			p.Annotations[render.AnnotationResizeRefused] = s.render().MemberHash()
+		}, true},
+		"refused, for another wish": {func(_ *situation, p *corev1.Pod) { p.Annotations[render.AnnotationResizeRefused] = "before" }, false},
+		"infeasible": {func(_ *situation, p *corev1.Pod) {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodResizePending, Status: corev1.ConditionTrue, Reason: corev1.PodReasonInfeasible})
+		}, true},
+		"infeasible before": {func(_ *situation, p *corev1.Pod) {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodResizePending, Status: corev1.ConditionFalse, Reason: corev1.PodReasonInfeasible})
+		}, false},
+		"deferred": {func(_ *situation, p *corev1.Pod) {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodResizePending, Status: corev1.ConditionTrue, Reason: corev1.PodReasonDeferred})
+		}, false},
+	} {
+		s := newSituation()
+		pod := s.pod("demo-0")
+		pod.Annotations[render.AnnotationRestartHash] = "r"
+		test.change(s, pod)
+		if got := s.add(pod).member(t, "demo-0").Pod; got.ResizeRefused != test.want || got.RestartHash != "r" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
