@@ -18,6 +18,7 @@ func TestSplitErrors(t *testing.T) {
 		"nothing":                 {},
 		"one's own alarm":         {[]string{"memberID:17 alarm:NOSPACE "}, []string{"NOSPACE"}, []string{"NOSPACE"}, []string{"11"}, nil},
 		"another member's":        {[]string{"memberID:18 alarm:NOSPACE"}, nil, []string{"NOSPACE"}, []string{"12"}, nil},
+		"nobody's, as it is told": {[]string{"alarm:CORRUPT "}, nil, []string{"CORRUPT"}, []string{"0"}, nil},
 		"nobody's":                {[]string{"memberID:0 alarm:CORRUPT"}, nil, []string{"CORRUPT"}, []string{"0"}, nil},
 		"no leader: known by it":  {[]string{"etcdserver: no leader"}, nil, nil, nil, nil},
 		"something else entirely": {[]string{"etcdserver: corrupt"}, nil, nil, nil, []string{"etcdserver: corrupt"}},

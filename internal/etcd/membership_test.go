@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
 )
@@ -212,6 +215,64 @@ func TestFlushLog(t *testing.T) {
 	}
 	if _, err := os.Stat(c.members[0].folder + "/data/member/wal"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAgree: members that hold the same data say so, and nobody can be compared with a member that is gone.
+func TestAgree(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	c, pool := newCluster(t, "3.6", 3), newPool(t)
+	c.found(pool)
+	put(t, c.members[0].address(), "key", "value")
+	e := c.await(pool, "all have it", func(e core.Etcd) bool {
+		return !slices.ContainsFunc(e.Statuses, func(s core.Status) bool { return s.Revision < 2 })
+	})
+	if difference, err := pool.Agree(ctx, c.endpoints(), e.Statuses[0].Revision); difference != "" || err != nil {
+		t.Errorf("%s, %v", difference, err)
+	}
+	if difference, err := pool.Agree(ctx, nil, 1); difference != "" || err != nil {
+		t.Errorf("nobody differs from nobody: %s, %v", difference, err)
+	}
+	if _, err := pool.Agree(ctx, c.endpoints(), 999); err == nil {
+		t.Error("of a revision that is yet to come")
+	}
+	// Another cluster's data stands for data that was lost.
+	other := newCluster(t, "3.6", 1)
+	other.found(pool)
+	put(t, other.members[0].address(), "key", "another value")
+	pair := []etcd.Endpoint{c.endpoints()[0], {Member: "demo-9", Address: other.members[0].address()}}
+	if difference, err := pool.Agree(ctx, pair, 2); difference != "members demo-0 and demo-9 hold different data at revision 2" || err != nil {
+		t.Errorf("%s, %v", difference, err)
+	}
+	compact(t, other.members[0].address(), 2)
+	if _, err := pool.Agree(ctx, pair, 2); err == nil || !strings.Contains(err.Error(), "have compacted differently") {
+		t.Error(err)
+	}
+}
+
+// connect makes a client as users have one.
+func connect(t *testing.T, address string) *clientv3.Client {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{address}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func put(t *testing.T, address, key, value string) {
+	t.Helper()
+	if _, err := connect(t, address).Put(context.Background(), key, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func compact(t *testing.T, address string, revision int64) {
+	t.Helper()
+	if _, err := connect(t, address).Compact(context.Background(), revision, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -232,3 +232,24 @@ func TestWaypointsGetWhatTheyKnow(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestFitting: a member keeps looking for its log where it was made to.
+func TestFitting(t *testing.T) {
+	with, without := everything(), everything()
+	without.Spec.Storage.WAL = nil
+	for name, test := range map[string]struct{ made, asked render.Cluster }{
+		"made with a volume for the log, none is asked for": {with, without},
+		"made without, and one is asked for":                {without, with},
+		"made with, and one is asked for":                   {with, with},
+		"made without, and none is asked for":               {without, without},
+	} {
+		set := test.made.StatefulSet(memberZero)
+		fitting := test.asked.Fitting(set).StatefulSet(memberZero)
+		if !slices.Equal(etcdOf(fitting).Args, etcdOf(set).Args) || !slices.Equal(etcdOf(fitting).VolumeMounts, etcdOf(set).VolumeMounts) {
+			t.Errorf("%s: %v", name, etcdOf(fitting).Args)
+		}
+	}
+	if with.Spec.Storage.WAL == nil || without.Spec.Storage.WAL != nil {
+		t.Error("the spec itself was changed")
+	}
+}
