@@ -61,7 +61,7 @@ bench-create: ## Time the creation of a cluster against the floor, a hand-writte
 
 .PHONY: bench-lifecycle
 bench-lifecycle: ## Time every operation on a running cluster, and what clients notice of it (BENCH_ROUNDS=1).
-	@ETCD_MINORS="3.5 3.6 3.7" hack/with-cluster.sh go test -tags bench ./test/bench/... -run TestBenchLifecycle -v -count 1 -timeout 120m
+	@ETCD_MINORS="3.5 3.6.14 3.6 3.7" hack/with-cluster.sh go test -tags bench ./test/bench/... -run TestBenchLifecycle -v -count 1 -timeout 120m
 
 ##@ Develop
 

@@ -132,18 +132,38 @@ func (o *Observer) outOfReach(ctx context.Context, c render.Cluster, claim *core
 		return ""
 	}
 	terms := o.reachableFrom(ctx, claim)
-	for _, term := range terms {
-		if !slices.ContainsFunc(term.MatchExpressions, func(r corev1.NodeSelectorRequirement) bool {
-			value, asked := selector[r.Key]
-			return asked && r.Operator == corev1.NodeSelectorOpIn && !slices.Contains(r.Values, string(value))
-		}) {
-			return ""
-		}
-	}
-	if len(terms) == 0 {
+	if len(terms) == 0 || slices.ContainsFunc(terms, func(term corev1.NodeSelectorTerm) bool { return !o.excludes(ctx, selector, term) }) {
 		return ""
 	}
 	return fmt.Sprintf("claim %s cannot be reached from the nodes that spec.podTemplate.spec.nodeSelector asks for", claim.Name)
+}
+
+// excludes is whether no node that a volume can be reached from by one of its terms is asked for: by a label that both speak
+// of, or by the labels of the nodes that the term names, as those of volumes that are a node's own do.
+func (o *Observer) excludes(ctx context.Context, selector map[string]v1alpha1.LabelValue, term corev1.NodeSelectorTerm) bool {
+	return slices.ContainsFunc(term.MatchExpressions, func(r corev1.NodeSelectorRequirement) bool {
+		if r.Operator != corev1.NodeSelectorOpIn {
+			return false
+		}
+		if value, asked := selector[r.Key]; asked && !slices.Contains(r.Values, string(value)) {
+			return true
+		}
+		return r.Key == corev1.LabelHostname && !slices.ContainsFunc(r.Values, func(node string) bool { return o.fitsNode(ctx, selector, node) })
+	})
+}
+
+// fitsNode is whether a node has the labels that are asked for. One that cannot be read may have them.
+func (o *Observer) fitsNode(ctx context.Context, selector map[string]v1alpha1.LabelValue, name string) bool {
+	var node corev1.Node
+	if err := o.Live.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
+		return true
+	}
+	for label, value := range selector {
+		if node.Labels[label] != string(value) {
+			return false
+		}
+	}
+	return true
 }
 
 // reachableFrom are the nodes that a claim's volume can be reached from; nothing if that is not restricted, or not known.

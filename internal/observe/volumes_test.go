@@ -221,13 +221,22 @@ func TestNodesExcluded(t *testing.T) {
 		"it is in another zone":              {volume("demo-0", in(zone, "a")), true},
 		"it is in one of two other zones":    {volume("demo-0", in(zone, "a"), in(zone, "c")), true},
 		"it can be reached from there too":   {volume("demo-0", in(zone, "a"), in(zone, "b")), false},
-		"it is on some node":                 {volume("demo-0", in(corev1.LabelHostname, "n1")), false},
+		"it is on some node":                 {volume("demo-0", in(corev1.LabelHostname, "unknown")), false},
+		"it is on a node of the zone":        {volume("demo-0", in(corev1.LabelHostname, "in-b")), false},
+		"it is on a node of another zone":    {volume("demo-0", in(corev1.LabelHostname, "in-a")), true},
+		"it is on one of two nodes":          {volume("demo-0", in(corev1.LabelHostname, "in-a", "in-b")), false},
+		"its node lacks another label":       {volume("demo-0", in(corev1.LabelHostname, "in-b-without-disk")), true},
 		"it can be reached from everywhere":  {volume("demo-0"), false},
 		"nobody knows where it is":           {volume("demo-7"), false},
 		"it says where it cannot be reached": {volume("demo-0", notIn), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSituation(test.volume)
+			for name, labels := range map[string]map[string]string{"in-a": {zone: "a", "disk": "nvme"}, "in-b": {zone: "b", "disk": "nvme"}, "in-b-without-disk": {zone: "b"}} {
+				n := node(name, corev1.ConditionTrue, since)
+				n.Labels = labels
+				s.add(n)
+			}
 			s.cluster.Spec.PodTemplate.Spec.NodeSelector = map[string]v1alpha1.LabelValue{zone: "b", "disk": "nvme"}
 			got := s.add(s.claim("demo-0")).member(t, "demo-0").Volumes[0].Misfit
 			if (got != "") != test.misfit || got != "" && got != "claim data-demo-0-0 cannot be reached from the nodes that spec.podTemplate.spec.nodeSelector asks for" {

@@ -4,16 +4,16 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/history"
@@ -210,71 +210,59 @@ func TestLifeHibernateAndWake(t *testing.T) {
 	}
 }
 
-func TestLifeStorageExpansion(t *testing.T) {
-	// With a quota of its own, which by default follows the size of the volumes and needs a restart.
-	l := beginLife(t, 3, func(s *v1alpha1.EtcdClusterSpec) {
-		s.Config = map[string]v1alpha1.ConfigValue{"quota-backend-bytes": "536870912"}
+// Between two members a roll can be held for as long as anybody wants.
+func TestLifePausedMidway(t *testing.T) {
+	l := beginLife(t, 3, nil)
+	before := l.Pods("demo")
+	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) {
+		s.Config = map[string]v1alpha1.ConfigValue{"snapshot-count": "4321"}
 	})
-	pods := l.Pods("demo")
-	size := resource.MustParse("2Gi")
-	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Storage.Size = &size })
-	l.Eventually("every claim has its new size", 2*patience, func(ctx context.Context) error {
-		var claims corev1.PersistentVolumeClaimList
-		if err := l.List(ctx, &claims, inNamespace(l.Namespace)); err != nil {
-			return err
-		}
-		for i := range claims.Items {
-			if has := claims.Items[i].Status.Capacity.Storage(); has.Cmp(size) != 0 {
-				return fmt.Errorf("claim %s has %v", claims.Items[i].Name, has)
+	rolled := func() (count int) {
+		for name, pod := range l.Pods("demo") {
+			if pod.UID != before[name].UID {
+				count++
 			}
+		}
+		return count
+	}
+	l.Eventually("a pod is another one", 2*patience, func(context.Context) error {
+		if rolled() == 0 {
+			return errors.New("none is")
 		}
 		return nil
 	})
+	pause := func(paused bool) {
+		l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Paused = paused })
+	}
+	pause(true)
+	l.WaitCondition("demo", "Progressing", "Paused", patience)
+	held := rolled()
+	time.Sleep(5 * time.Second)
+	if now := rolled(); held == 3 || now != held {
+		t.Errorf("%d pods were rolled when the cluster was paused, and are %d by now", held, now)
+	}
+	pause(false)
 	l.finish(3)
-	for name, pod := range l.Pods("demo") {
-		if pod.UID != pods[name].UID || pod.Status.ContainerStatuses[0].RestartCount != 0 {
-			t.Errorf("pod %s was restarted: a volume grows without", name)
-		}
+	if rolled() != 3 {
+		t.Errorf("%d pods were rolled in the end", rolled())
 	}
 }
 
-func TestLifeAnotherStorageClass(t *testing.T) {
+// The operator ends with a member half joined, and the cluster is deleted before another one is there.
+func TestLifeDeletedWithAStepHalfDone(t *testing.T) {
 	l := beginLife(t, 3, nil)
-	standard := &storagev1.StorageClass{}
-	if err := l.Get(context.Background(), objectKey("", "standard"), standard); err != nil {
-		t.Fatal(err)
-	}
-	other := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "other-" + l.Namespace}, Provisioner: standard.Provisioner,
-		VolumeBindingMode: standard.VolumeBindingMode, ReclaimPolicy: standard.ReclaimPolicy, Parameters: standard.Parameters}
-	l.MustCreate(other)
-	t.Cleanup(func() { l.MustDelete(other) })
-	before := l.MustMembers(l.workload.Client())
-	most := 0
-	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Storage.StorageClassName = &other.Name })
-	l.Eventually("every member is another one, on a volume of the other class", 6*patience, func(ctx context.Context) error {
+	size := int32(5)
+	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Size = &size })
+	l.Eventually("a fourth member is listed", patience, func(ctx context.Context) error {
 		members, err := live.Members(ctx, l.workload.Client())
-		if err != nil {
-			return err
+		if err == nil && len(members) < 4 {
+			err = fmt.Errorf("members are %v", members)
 		}
-		most = max(most, len(members))
-		for name := range before {
-			if _, still := members[name]; still {
-				return fmt.Errorf("members are %v", members)
-			}
-		}
-		var claims corev1.PersistentVolumeClaimList
-		if err := l.List(ctx, &claims, inNamespace(l.Namespace)); err != nil {
-			return err
-		}
-		for i := range claims.Items {
-			if class := claims.Items[i].Spec.StorageClassName; class == nil || *class != other.Name {
-				return fmt.Errorf("claim %s is of another class", claims.Items[i].Name)
-			}
-		}
-		return nil
+		return err
 	})
-	l.finish(3)
-	if most > 4 {
-		t.Errorf("there were %d members at a time, want one at most above the size", most)
-	}
+	t.Cleanup(func() { l.ScaleOperator(1) })
+	l.ScaleOperator(0)
+	l.workload.Stop()
+	l.MustDelete(l.before)
+	waitLeft(l.Kubernetes, "demo", 0, "")
 }

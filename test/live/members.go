@@ -144,8 +144,14 @@ func (k *Kubernetes) memberNames(ctx context.Context, cluster string) (map[strin
 		}
 		names["ready pods"] = append(names["ready pods"], name)
 	}
+	if found.Spec.Storage.Medium == v1alpha1.StorageMediumMemory {
+		delete(names, "claims")
+		return names, nil
+	}
 	for i := range claims.Items {
-		names["claims"] = append(names["claims"], strings.TrimSuffix(strings.TrimPrefix(claims.Items[i].Name, "data-"), "-0"))
+		if member := claims.Items[i].Labels["etcd.etcd.io/member"]; !slices.Contains(names["claims"], member) {
+			names["claims"] = append(names["claims"], member)
+		}
 	}
 	return names, nil
 }

@@ -4,6 +4,7 @@ package operator
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -44,8 +45,8 @@ func TestRefusedWrites(t *testing.T) {
 					if err := h.once(); err != nil {
 						t.Error(err)
 					}
-					if tried := len(w.all()); tried > usual+6 {
-						t.Errorf("after one refusal %d writes were made, without any %d: %v", tried, usual, w.all())
+					if steps := slices.DeleteFunc(w.all(), isReport); len(steps) > usual+6 {
+						t.Errorf("after one refusal %d steps were made, without any %d writes: %q", len(steps), usual, steps)
 					}
 				})
 			}
@@ -74,9 +75,11 @@ func TestEveryOtherWriteIsRefused(t *testing.T) {
 	if err := h.once(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d writes were tried, %d refused; without refusals %d are enough", len(w.all()), refused.Load(), usual)
-	if tried := len(w.all()); tried > 4*usual {
-		t.Errorf("%d writes were tried, expected are up to %d", tried, 4*usual)
+	steps := slices.DeleteFunc(w.all(), isReport)
+	t.Logf("%d writes were tried, %d of them steps, %d refused; without refusals %d are enough", len(w.all()), len(steps), refused.Load(), usual)
+	// How many reports there are depends on how much is seen on the way, and so on how fast the machine is.
+	if len(steps) > 4*usual {
+		t.Errorf("%d steps were tried, expected are up to %d: %q", len(steps), 4*usual, steps)
 	}
 	before := s.pods()
 	h.mark()
