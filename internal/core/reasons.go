@@ -42,6 +42,7 @@ const (
 const (
 	ReasonImagePullFailed      Reason = "ImagePullFailed"
 	ReasonContainerConfig      Reason = "ContainerConfigError"
+	ReasonDiskFull             Reason = "DiskFull"
 	ReasonCrashLooping         Reason = "CrashLooping"
 	ReasonUnschedulable        Reason = "Unschedulable"
 	ReasonStorageClassMissing  Reason = "StorageClassMissing"

@@ -32,6 +32,7 @@ func TestWhyAPodDoesNotRun(t *testing.T) {
 	exited := corev1.ContainerStatus{State: ended(2, "panic: oh no")}
 	again := corev1.ContainerStatus{RestartCount: 1, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, LastTerminationState: ended(1, "x")}
 	stopped := corev1.ContainerStatus{State: ended(0, "")}
+	full := corev1.ContainerStatus{RestartCount: 1, State: ended(1, `{"level":"fatal","msg":"failed to create WAL","error":"write wal: no space left on device"}`)}
 
 	for name, test := range map[string]struct {
 		status  corev1.ContainerStatus
@@ -44,6 +45,7 @@ func TestWhyAPodDoesNotRun(t *testing.T) {
 		"a Secret is missing":           {waiting("CreateContainerConfigError", `secret "s" not found`), core.ReasonContainerConfig, `pod demo-0-0: CreateContainerConfigError: secret "s" not found`},
 		"it crashes":                    {backOff, core.ReasonCrashLooping, "pod demo-0-0: etcd ended with exit code 1 (Error): bad flag"},
 		"it has just ended":             {exited, core.ReasonCrashLooping, "pod demo-0-0: etcd ended with exit code 2 (Error): panic: oh no"},
+		"its volume is full":            {full, core.ReasonDiskFull, "pod demo-0-0: etcd ended since its volume is full: raise spec.storage.size, or spec.storage.wal.size if the log has a volume of its own (" + full.State.Terminated.Message + ")"},
 		"it is being created":           {waiting("ContainerCreating", ""), "", ""},
 		"it runs again":                 {again, "", ""},
 		"it was asked to stop":          {stopped, "", ""},

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -20,6 +22,8 @@ const (
 	StorageClass = "standard"
 	// Provisioner is the provisioner of storage classes whose claims get a volume; a test can make more classes of it.
 	Provisioner = "test.etcd-k8s-operator/folder"
+	// ParameterLimited, set to "true" in a storage class, gives volumes no more room than they say: they are in memory.
+	ParameterLimited = "limited"
 
 	annotationProvisionedBy = "pv.kubernetes.io/provisioned-by"
 	annotationBound         = "pv.kubernetes.io/bind-completed"
@@ -91,6 +95,11 @@ func (a *nodeAgent) provision(ctx context.Context, claim *corev1.PersistentVolum
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("make the volume of the claim %s/%s: %w", claim.Namespace, claim.Name, err)
 	}
+	if class.Parameters[ParameterLimited] == "true" && !mounted(folder) {
+		if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, sizeOption(claim.Spec.Resources.Requests.Storage())); err != nil {
+			return fmt.Errorf("limit the volume of the claim %s/%s: %w", claim.Namespace, claim.Name, err)
+		}
+	}
 	volume := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: volumeName(claim), Annotations: map[string]string{annotationProvisionedBy: Provisioner}},
 		Spec: corev1.PersistentVolumeSpec{
@@ -132,6 +141,11 @@ func (a *nodeAgent) reportBound(ctx context.Context, claim *corev1.PersistentVol
 	capacity := volume.Spec.Capacity[corev1.ResourceStorage]
 	if requested := claim.Spec.Resources.Requests[corev1.ResourceStorage]; requested.Cmp(capacity) > 0 {
 		capacity = requested
+		if folder := a.volumeFolder(claim.UID); mounted(folder) {
+			if err := syscall.Mount("", folder, "", syscall.MS_REMOUNT, sizeOption(&requested)); err != nil {
+				return fmt.Errorf("enlarge the volume %s: %w", volume.Name, err)
+			}
+		}
 		volume.Spec.Capacity[corev1.ResourceStorage] = requested
 		if _, err := a.client.CoreV1().PersistentVolumes().Update(ctx, volume, metav1.UpdateOptions{}); err != nil {
 			return fmt.Errorf("let the volume %s grow: %w", volume.Name, err)
@@ -174,11 +188,24 @@ func (a *nodeAgent) reconcileVolume(ctx context.Context, name string) error {
 	if phase == corev1.VolumeBound || volume.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete {
 		return nil
 	}
+	if folder := a.volumeFolder(owner.UID); mounted(folder) {
+		if err := syscall.Unmount(folder, syscall.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount the volume %s: %w", name, err)
+		}
+	}
 	if err := os.RemoveAll(a.volumeFolder(owner.UID)); err != nil {
 		return fmt.Errorf("remove the volume %s: %w", name, err)
 	}
 	return ignoreNotFound(a.client.CoreV1().PersistentVolumes().Delete(ctx, name, metav1.DeleteOptions{}))
 }
+
+// mounted is whether a file system of its own is mounted on a folder: that of a limited volume.
+func mounted(folder string) bool {
+	var inside, outside syscall.Stat_t
+	return syscall.Stat(folder, &inside) == nil && syscall.Stat(filepath.Dir(folder), &outside) == nil && inside.Dev != outside.Dev
+}
+
+func sizeOption(size *resource.Quantity) string { return fmt.Sprintf("size=%d", size.Value()) }
 
 // volumeFolder is the folder of a claim's volume.
 func (a *nodeAgent) volumeFolder(claim types.UID) string {

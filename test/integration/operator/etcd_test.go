@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -84,8 +85,10 @@ type writer struct {
 	done       sync.WaitGroup
 
 	acknowledged []string
-	failed       int
-	gap          time.Duration
+	// count is how many that are, for those who look while it writes.
+	count  atomic.Int64
+	failed int
+	gap    time.Duration
 }
 
 func (s *scene) write() *writer {
@@ -110,6 +113,7 @@ func (w *writer) run(ctx context.Context) {
 		switch now := time.Now(); {
 		case err == nil:
 			w.acknowledged = append(w.acknowledged, key)
+			w.count.Add(1)
 			w.gap = max(w.gap, now.Sub(last))
 			last = now
 		case ctx.Err() == nil:

@@ -39,6 +39,10 @@ type operatorOptions struct {
 	namespaces []string
 	// writes, if set, see each of its writes.
 	writes *writes
+	// now, if set, is its clock.
+	now func() time.Time
+	// outage, if set, can cut it off from the API server.
+	outage *outage
 }
 
 // operate starts an operator that works until the test ends, or stop is called.
@@ -61,6 +65,9 @@ func (s *scene) operateWith(options operatorOptions) *operator {
 		Controller:              config.Controller{SkipNameValidation: ptr.To(true)},
 		GracefulShutdownTimeout: ptr.To(20 * time.Second),
 	}
+	if options.outage != nil {
+		access.Wrap(options.outage.wrap)
+	}
 	if options.writes != nil {
 		setup.NewClient = options.writes.newClient
 	}
@@ -68,7 +75,7 @@ func (s *scene) operateWith(options operatorOptions) *operator {
 	if o.Manager, err = ctrl.NewManager(access, setup); err != nil {
 		s.Fatalf("make a manager: %v", err)
 	}
-	own := controller.Options{Domain: "cluster.local", Concurrency: 4}
+	own := controller.Options{Domain: "cluster.local", Concurrency: 4, Now: options.now}
 	if options.writes != nil {
 		own.WrapEtcd = options.writes.wrapEtcd
 	}

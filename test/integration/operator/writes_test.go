@@ -25,6 +25,9 @@ type writes struct {
 	// after is asked after the n-th write has been made.
 	after func(n int) error
 
+	// around, if set, is told of each write before and after it is made.
+	around func(what string, made bool)
+
 	// skip leaves writes out of the count; they are made.
 	skip func(what string) bool
 
@@ -70,6 +73,17 @@ func (w *writes) do(ctx context.Context, what string, write func(context.Context
 		return errDead
 	}
 	w.made = append(w.made, what)
+	if tell := w.around; tell != nil {
+		inner := write
+		write = func(ctx context.Context) error {
+			tell(what, false)
+			err := inner(ctx)
+			if err == nil {
+				tell(what, true)
+			}
+			return err
+		}
+	}
 	if w.skip != nil && w.skip(what) {
 		w.mutex.Unlock()
 		return write(ctx)
@@ -142,6 +156,13 @@ func (e etcdWrites) CancelDowngrade(ctx context.Context, address string) error {
 
 func (e etcdWrites) FlushLog(ctx context.Context, address string, entries int) error {
 	return e.do(ctx, "flush the log", func(ctx context.Context) error { return e.Etcd.FlushLog(ctx, address, entries) })
+}
+
+// reacts lets something happen right before and after writes, from now on.
+func (w *writes) reacts(to func(what string, made bool)) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.around = to
 }
 
 // all are the writes so far.
