@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -41,6 +42,8 @@ type operatorOptions struct {
 	writes *writes
 	// now, if set, is its clock.
 	now func() time.Time
+	// still, if set, is a cache that can stand still.
+	still *stillness
 	// outage, if set, can cut it off from the API server.
 	outage *outage
 }
@@ -68,8 +71,15 @@ func (s *scene) operateWith(options operatorOptions) *operator {
 	if options.outage != nil {
 		access.Wrap(options.outage.wrap)
 	}
-	if options.writes != nil {
-		setup.NewClient = options.writes.newClient
+	setup.NewClient = func(config *rest.Config, own client.Options) (client.Client, error) {
+		if options.still != nil {
+			options.still.Reader = own.Cache.Reader
+			own.Cache.Reader = options.still
+		}
+		if options.writes != nil {
+			return options.writes.newClient(config, own)
+		}
+		return client.New(config, own)
 	}
 	var err error
 	if o.Manager, err = ctrl.NewManager(access, setup); err != nil {

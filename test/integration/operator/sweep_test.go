@@ -173,12 +173,7 @@ func (w sweep) run(t *testing.T, faults []fault, every int) {
 	if full {
 		every = 1
 	}
-	likes := make([]map[string]string, len(w.stages))
-	for i, stage := range w.stages {
-		if stage.size > 0 {
-			likes[i] = fresh(t, stage.size, stage.spec...)
-		}
-	}
+	likes := w.likes(t)
 	for lane := range w.lanes {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()
@@ -209,6 +204,18 @@ func (w sweep) run(t *testing.T, faults []fault, every int) {
 			t.Logf("%d writes went wrong", struck)
 		})
 	}
+}
+
+// likes are what new clusters look like that have the spec of each stage.
+func (w sweep) likes(t *testing.T) []map[string]string {
+	t.Helper()
+	likes := make([]map[string]string, len(w.stages))
+	for i, stage := range w.stages {
+		if stage.size > 0 {
+			likes[i] = fresh(t, stage.size, stage.spec...)
+		}
+	}
+	return likes
 }
 
 // endures makes a change with one fault, and tells whether it struck.

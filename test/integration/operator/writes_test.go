@@ -35,6 +35,9 @@ type writes struct {
 	end   func()
 	mutex sync.Mutex
 	made  []string
+	// names are the writes that count, ended those of them that have been made or have failed.
+	names []string
+	ended map[int]bool
 	count int
 	dead  bool
 	died  chan struct{}
@@ -90,7 +93,9 @@ func (w *writes) do(ctx context.Context, what string, write func(context.Context
 	}
 	w.count++
 	n := w.count
+	w.names = append(w.names, what)
 	w.mutex.Unlock()
+	defer w.conclude(n)
 	if w.before != nil {
 		if err := w.before(n); err != nil {
 			return err
@@ -163,6 +168,23 @@ func (w *writes) reacts(to func(what string, made bool)) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	w.around = to
+}
+
+// conclude notes that a write has been made or has failed.
+func (w *writes) conclude(n int) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if w.ended == nil {
+		w.ended = map[int]bool{}
+	}
+	w.ended[n] = true
+}
+
+// concluded is whether the n-th write that counts has been made or has failed, and what it is.
+func (w *writes) concluded(n int) (what string, ended bool) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	return w.names[n-1], w.ended[n]
 }
 
 // all are the writes so far.
