@@ -136,13 +136,13 @@ func (a *Actor) Do(ctx context.Context, o observe.Observed, actions []core.Actio
 	return worst(failed)
 }
 
-// isNeeded is whether what follows rests on an action. A disruption budget that cannot be made, or a volume that cannot grow,
-// must not keep a member from being replaced.
+// isNeeded is whether what follows rests on an action. A disruption budget that cannot be made, a volume that cannot grow, or
+// a pod that cannot be sealed must not keep a member from being replaced. Who is to be promoted was seen to be sealed.
 func isNeeded(action core.Action) bool {
 	switch step := action.(type) {
 	case core.ApplyObject:
 		return step.Kind != "PodDisruptionBudget"
-	case core.ExpandVolumes, core.DeleteObject, core.DeleteConfig:
+	case core.ExpandVolumes, core.DeleteObject, core.DeleteConfig, core.SealPod:
 		return false
 	}
 	return true
@@ -167,7 +167,14 @@ func (a *Actor) do(ctx context.Context, o observe.Observed, action core.Action) 
 	case core.ApplyObject:
 		return a.applyObject(ctx, o.Render, step)
 	case core.ApplyMember:
+		if step.FlushLog > 0 {
+			if err := a.flushLog(ctx, o, step.Member, step.FlushLog); err != nil {
+				return err
+			}
+		}
 		return a.applyMember(ctx, o.Render, step)
+	case core.SealPod:
+		return a.sealPod(ctx, o.Render, step)
 	case core.MarkVolumes:
 		return a.markVolumes(ctx, o.Render, step)
 	case core.ExpandVolumes:
@@ -195,7 +202,7 @@ func (a *Actor) doInEtcd(ctx context.Context, o observe.Observed, action core.Ac
 	case core.AddMember:
 		return a.addMember(ctx, o, step)
 	case core.PromoteMember:
-		return a.ask(o, step.Via, func(address string) error { return a.Etcd.Promote(ctx, address, step.ID) })
+		return a.promoteMember(ctx, o, step)
 	case core.RemoveMember:
 		return a.removeMember(ctx, o, step)
 	case core.DeleteMember:

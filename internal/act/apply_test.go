@@ -150,3 +150,50 @@ func TestPortsChangedByHand(t *testing.T) {
 		t.Errorf("%v", got.Spec.Ports)
 	}
 }
+
+// TestMadeAgainOnItsVolumes: the StatefulSet of a member that has run is gone, its claims are not, and spec.storage.wal is another
+// by now. It is made with the volumes that its data is on, or etcd would look for its log where it is not, and take it for lost.
+func TestMadeAgainOnItsVolumes(t *testing.T) {
+	bound := func(name string) *corev1.PersistentVolumeClaim {
+		c := claim(name)
+		c.Spec.VolumeName, c.Status.Phase = "pv-"+name, corev1.ClaimBound
+		c.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("3Gi")}
+		return c
+	}
+	data, log := bound("data-demo-0-0"), bound("wal-demo-0-0")
+	for name, test := range map[string]struct {
+		asked  bool
+		start  core.Start
+		claims []client.Object
+		want   bool
+	}{
+		"it has one, none is asked for":          {false, core.StartSealed, []client.Object{data, log}, true},
+		"it has none, one is asked for":          {true, core.StartSealed, []client.Object{data}, false},
+		"it has one, and one is asked for":       {true, core.StartSealed, []client.Object{data, log}, true},
+		"it has lost all":                        {true, core.StartSealed, nil, true},
+		"it has never run, and one is left":      {false, core.StartJoin, []client.Object{log}, false},
+		"it has never run, and one is asked for": {true, core.StartJoin, []client.Object{data}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var objects []client.Object
+			for _, c := range test.claims {
+				objects = append(objects, c.DeepCopyObject().(client.Object))
+			}
+			s, o := newServer(t, objects...), observed()
+			if test.asked {
+				o.Render.Spec.Storage.WAL = &v1alpha1.WALStorage{Size: new(resource.MustParse("1Gi"))}
+			}
+			actor := act.Actor{Client: s, Live: s, Etcd: three()}
+			action := core.ApplyMember{Member: "demo-0", Start: test.start, InitialCluster: []string{"demo-0"}}
+			if err := actor.Do(context.Background(), o, []core.Action{action}, func(core.Action, error) {}); err != nil {
+				t.Fatal(err)
+			}
+			set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "demo-0"}}
+			s.exists(t, set)
+			looks := slices.Contains(set.Spec.Template.Spec.Containers[0].Args, "--wal-dir=/var/lib/etcd-wal/wal")
+			if has := len(set.Spec.VolumeClaimTemplates) == 2; has != test.want || looks != test.want {
+				t.Errorf("a volume for the log: %t, and it looks there: %t", has, looks)
+			}
+		})
+	}
+}

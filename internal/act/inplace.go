@@ -35,16 +35,11 @@ func (a *Actor) expandVolumes(ctx context.Context, c render.Cluster, step core.E
 // resizeMember changes the CPU and memory of a member's running pod. What Kubernetes does not do in place is recorded on
 // the pod: the member is then restarted instead. Once the change is accepted the pod says that it is up to date.
 func (a *Actor) resizeMember(ctx context.Context, c render.Cluster, step core.ResizeMember) error {
-	pod := &corev1.Pod{}
-	name := client.ObjectKey{Namespace: c.Namespace, Name: render.PodName(step.Member)}
-	if err := a.Live.Get(ctx, name, pod); apierrors.IsNotFound(err) {
-		return &StaleError{What: fmt.Sprintf("pod %s is gone", name.Name)}
-	} else if err != nil {
-		return fmt.Errorf("reading pod %s: %w", name, err)
+	pod, err := a.livePod(ctx, c, step.Member, step.PodUID)
+	if err != nil {
+		return err
 	}
-	if string(pod.UID) != step.PodUID {
-		return &StaleError{What: fmt.Sprintf("pod %s is another one by now", name.Name)}
-	}
+	name := client.ObjectKeyFromObject(pod)
 	note := map[string]string{render.AnnotationMemberHash: c.MemberHash()}
 	resized := pod.DeepCopy()
 	for i := range resized.Spec.Containers {
@@ -64,13 +59,53 @@ func (a *Actor) resizeMember(ctx context.Context, c render.Cluster, step core.Re
 			pod = resized
 		}
 	}
-	noted := pod.DeepCopy()
-	for key, value := range note {
-		metav1.SetMetaDataAnnotation(&noted.ObjectMeta, key, value)
-	}
-	patch := client.MergeFromWithOptions(pod, client.MergeFromWithOptimisticLock{})
-	if err := a.Client.Patch(ctx, noted, patch, client.FieldOwner(render.FieldManager)); err != nil {
+	if err := a.annotate(ctx, pod, note); err != nil {
 		return fmt.Errorf("noting the resize on pod %s: %w", name, err)
 	}
 	return nil
+}
+
+// sealPod seals the pod of a member, if it is still the one that was decided about.
+func (a *Actor) sealPod(ctx context.Context, c render.Cluster, step core.SealPod) error {
+	pod, err := a.livePod(ctx, c, step.Member, step.PodUID)
+	if err != nil {
+		return err
+	}
+	switch start, fixed := render.PodStart(pod); {
+	case start == core.StartSealed:
+		return nil
+	case fixed || pod.DeletionTimestamp != nil:
+		return &StaleError{What: fmt.Sprintf("pod %s cannot be sealed", pod.Name)}
+	}
+	sealed := c.StartAnnotations(core.ApplyMember{Member: step.Member, Start: core.StartSealed})
+	if err := a.annotate(ctx, pod, sealed); err != nil {
+		return fmt.Errorf("sealing pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// livePod reads the pod of a member, if it is still the one with that UID.
+func (a *Actor) livePod(ctx context.Context, c render.Cluster, member, uid string) (*corev1.Pod, error) {
+	pod := &corev1.Pod{}
+	name := client.ObjectKey{Namespace: c.Namespace, Name: render.PodName(member)}
+	err := a.Live.Get(ctx, name, pod)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, &StaleError{What: fmt.Sprintf("pod %s is gone", name.Name)}
+	case err != nil:
+		return nil, fmt.Errorf("reading pod %s: %w", name, err)
+	case string(pod.UID) != uid:
+		return nil, &StaleError{What: fmt.Sprintf("pod %s is another one by now", name.Name)}
+	}
+	return pod, nil
+}
+
+// annotate writes annotations on a pod, if it is just as it was read.
+func (a *Actor) annotate(ctx context.Context, pod *corev1.Pod, annotations map[string]string) error {
+	changed := pod.DeepCopy()
+	for key, value := range annotations {
+		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, key, value)
+	}
+	patch := client.MergeFromWithOptions(pod, client.MergeFromWithOptimisticLock{})
+	return a.Client.Patch(ctx, changed, patch, client.FieldOwner(render.FieldManager))
 }

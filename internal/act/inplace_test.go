@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -225,5 +226,82 @@ func TestDeleteObject(t *testing.T) {
 	}
 	if _, err := s.do(three(), core.DeleteObject{Kind: "Service", Name: "demo-client"}); err == nil || act.IsPassing(err) || len(s.writes) > 0 {
 		t.Errorf("something that is never to be deleted: %v", err)
+	}
+}
+
+var sealZero = core.SealPod{Member: "demo-0", PodUID: "pod-of-demo-0"}
+
+// founding is the pod of a member that founds the cluster if it starts on an empty volume.
+func founding() *corev1.Pod {
+	p := pod("demo-0")
+	made := observed().Render.StatefulSet(core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: []string{"demo-0", "demo-1"}})
+	p.Annotations, p.Spec = made.Spec.Template.Annotations, made.Spec.Template.Spec
+	return p
+}
+
+// TestSealPod: a pod is sealed by its annotations, once. Nothing else of it changes, and what it is compared by least of all.
+func TestSealPod(t *testing.T) {
+	s := newServer(t, founding())
+	for range 2 {
+		if _, err := s.do(three(), sealZero); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, before := pod("demo-0"), founding()
+	s.exists(t, got)
+	if start, fixed := render.PodStart(got); start != core.StartSealed || fixed || !slices.Equal(s.writes, []string{"patch demo-0-0"}) {
+		t.Errorf("it starts as %d, fixed: %t; written %v", start, fixed, s.writes)
+	}
+	for _, hash := range []string{render.AnnotationMemberHash, render.AnnotationRestartHash} {
+		if got.Annotations[hash] == "" || got.Annotations[hash] != before.Annotations[hash] {
+			t.Errorf("%s has become %q", hash, got.Annotations[hash])
+		}
+	}
+	if !equality.Semantic.DeepEqual(got.Spec, before.Spec) {
+		t.Errorf("%+v", got.Spec)
+	}
+}
+
+// TestSealPodNoMore: the pod is another one by now, or cannot be sealed, or changes at that very moment.
+func TestSealPodNoMore(t *testing.T) {
+	again, fixed, stopping := founding(), founding(), founding()
+	again.UID = "made-again"
+	fixed.Spec.Containers[0].Args = []string{"--initial-cluster=demo-0=u,demo-1=u", "--initial-cluster-state=new"}
+	stopping.DeletionTimestamp, stopping.Finalizers = new(metav1.Now()), []string{"test/stays"}
+	for name, objects := range map[string][]client.Object{"again": {again}, "fixed": {fixed}, "stopping": {stopping}, "gone": nil} {
+		s := newServer(t, objects...)
+		if _, err := s.do(three(), sealZero); !isStale(err) || len(s.writes) > 0 {
+			t.Errorf("%s: %v, written %v", name, err, s.writes)
+		}
+	}
+	s := newServer(t, founding())
+	s.before = func(string, client.Object) {
+		s.before = nil
+		changed := pod("demo-0")
+		s.exists(t, changed)
+		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, "test/changed", "meanwhile")
+		if err := s.Update(context.Background(), changed); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.do(three(), sealZero); !apierrors.IsConflict(err) || !act.IsPassing(err) {
+		t.Error(err)
+	}
+}
+
+// TestSealPodRefused: that is said, and keeps nobody from being replaced.
+func TestSealPodRefused(t *testing.T) {
+	for _, verb := range []string{"get", "patch"} {
+		s, l := newServer(t, founding()), three()
+		s.fail = func(what string, object client.Object) error {
+			if _, isPod := object.(*corev1.Pod); isPod && what == verb {
+				return errBroken
+			}
+			return nil
+		}
+		ended, err := s.do(l, sealZero, core.MoveLeader{From: "demo-0", ToID: "b"})
+		if !errors.Is(err, errBroken) || !slices.Equal(ended, []string{"SealPod failed", "MoveLeader done"}) {
+			t.Errorf("%s: %v, %v", verb, ended, err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package act
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -39,8 +40,31 @@ func (a *Actor) applyMember(ctx context.Context, c render.Cluster, step core.App
 		c = c.Fitting(live)
 	case !apierrors.IsNotFound(err):
 		return fmt.Errorf("reading StatefulSet %s/%s: %w", c.Namespace, step.Member, err)
+	case step.Start == core.StartSealed:
+		if c, err = a.onItsVolumes(ctx, c, step.Member); err != nil {
+			return err
+		}
 	}
 	return a.apply(ctx, c, c.StatefulSet(step))
+}
+
+// onItsVolumes is the cluster as it fits the volumes of a member that has run: whether its log is on one of its own was decided
+// when they were made, and its etcd has to go on looking there whatever the spec says by now.
+func (a *Actor) onItsVolumes(ctx context.Context, c render.Cluster, member string) (render.Cluster, error) {
+	claims := map[string]*corev1.PersistentVolumeClaim{}
+	for _, volume := range []string{render.DataVolume, render.WALVolume} {
+		claim := &corev1.PersistentVolumeClaim{}
+		name := client.ObjectKey{Namespace: c.Namespace, Name: render.ClaimName(volume, member)}
+		if err := a.Live.Get(ctx, name, claim); err == nil {
+			claims[volume] = claim
+		} else if !apierrors.IsNotFound(err) {
+			return c, fmt.Errorf("reading claim %s: %w", name, err)
+		}
+	}
+	if claims[render.DataVolume] == nil {
+		return c, nil
+	}
+	return c.WithLogOn(claims[render.WALVolume]), nil
 }
 
 // restartMember deletes a member's pod, if it is still the one that was decided about and if what allowed that is
@@ -48,7 +72,7 @@ func (a *Actor) applyMember(ctx context.Context, c render.Cluster, step core.App
 func (a *Actor) restartMember(ctx context.Context, o observe.Observed, step core.RestartMember) error {
 	target, err := a.mayRestart(ctx, o, step)
 	if err == nil && step.FlushLog > 0 {
-		err = a.ask(o, step.Member, func(address string) error { return a.Etcd.FlushLog(ctx, address, step.FlushLog) })
+		err = a.flushLog(ctx, o, step.Member, step.FlushLog)
 		if err == nil {
 			target, err = a.mayRestart(ctx, o, step)
 		}
@@ -62,6 +86,11 @@ func (a *Actor) restartMember(ctx context.Context, o observe.Observed, step core
 		return fmt.Errorf("deleting pod %s/%s: %w", target.Namespace, target.Name, err)
 	}
 	return nil
+}
+
+// flushLog brings the log of a member behind a snapshot.
+func (a *Actor) flushLog(ctx context.Context, o observe.Observed, member string, entries int) error {
+	return a.ask(o, member, func(address string) error { return a.Etcd.FlushLog(ctx, address, entries) })
 }
 
 // mayRestart finds the pod to restart, and checks what allowed that.
@@ -96,18 +125,38 @@ func (a *Actor) mayRestart(ctx context.Context, o observe.Observed, step core.Re
 	case step.OnlyIfNoneReady && ready > 0:
 		return nil, &StaleError{What: fmt.Sprintf("%d members are ready by now", ready)}
 	}
-	if step.Needs > 0 {
-		others := 0
-		for _, s := range a.Etcd.Observe(ctx, o.Endpoints).Statuses {
-			if s.Answered && s.LeaderID != "" && !s.Learner && running[render.PodName(s.Member)] {
-				others++
-			}
-		}
-		if others < step.Needs {
-			return nil, &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", others, step.Needs)}
+	if !step.OnlyIfDown && !step.OnlyIfNoneReady {
+		if err := a.spared(ctx, o, step, running); err != nil {
+			return nil, err
 		}
 	}
 	return target, nil
+}
+
+// spared makes certain that the others serve on without a member: as many voters as it was decided, or as there have to be by
+// the list as it is by now. They run, answer, know a leader and belong to this cluster: an address may be someone else's by now.
+func (a *Actor) spared(ctx context.Context, o observe.Observed, step core.RestartMember, running map[string]bool) error {
+	live := a.Etcd.Observe(ctx, o.Endpoints)
+	if !live.List.Known || live.List.ClusterID != o.Etcd.List.ClusterID {
+		return &StaleError{What: "the member list cannot be read any more"}
+	}
+	needs, count := step.Needs, voters(live.List)
+	voting := slices.ContainsFunc(live.List.Members, func(l core.Listed) bool {
+		return !l.Learner && o.Render.MemberOf(l.PeerURL) == step.Member
+	})
+	if voting && count > 1 {
+		needs = max(needs, core.Quorum(count))
+	}
+	others := 0
+	for _, s := range servingVoters(live, "") {
+		if running[render.PodName(s.Member)] {
+			others++
+		}
+	}
+	if others < needs {
+		return &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", others, needs)}
+	}
+	return nil
 }
 
 // recreateMember deletes a member none of whose claims has ever had a volume; that is asked of the API server again

@@ -60,7 +60,7 @@ func TestRestartOfAStaleDecision(t *testing.T) {
 		"still none is ready":            {onlyIfNoneReady, []client.Object{pod("demo-0"), pod("demo-1")}, false},
 		"it was down, and runs by now":   {onlyIfDown, []client.Object{pod("demo-0")}, true},
 		"it was down, and is":            {onlyIfDown, []client.Object{down(pod("demo-0"))}, false},
-		"it is the only one, and unwell": {core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0"}, []client.Object{pod("demo-0")}, false},
+		"it had no vote, and has by now": {core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0"}, []client.Object{pod("demo-0"), pod("demo-1")}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, test.pods...)
@@ -75,9 +75,10 @@ func TestRestartOfAStaleDecision(t *testing.T) {
 // TestRestartNeedsVoters: pods that run are not enough, their etcd has to serve at that moment.
 func TestRestartNeedsVoters(t *testing.T) {
 	for name, change := range map[string]func(s *core.Status){
-		"does not answer": func(s *core.Status) { s.Answered = false },
-		"knows no leader": func(s *core.Status) { s.LeaderID = "" },
-		"has no vote":     func(s *core.Status) { s.Learner = true },
+		"does not answer":       func(s *core.Status) { s.Answered = false },
+		"knows no leader":       func(s *core.Status) { s.LeaderID = "" },
+		"has no vote":           func(s *core.Status) { s.Learner = true },
+		"is of another cluster": func(s *core.Status) { s.ClusterID = "c9" },
 	} {
 		s, l := newServer(t, pod("demo-0"), pod("demo-1"), pod("demo-2")), three()
 		change(&l.live.Statuses[2])
@@ -89,6 +90,37 @@ func TestRestartNeedsVoters(t *testing.T) {
 		change(&l.live.Statuses[0])
 		if _, err := s.do(l, restartZero); err != nil {
 			t.Errorf("it %s itself: %v", name, err)
+		}
+	}
+}
+
+// TestRestartOfTheOnlyOne: there is nobody else to serve.
+func TestRestartOfTheOnlyOne(t *testing.T) {
+	s, l := newServer(t, pod("demo-0")), three()
+	l.live.List.Members, l.live.Statuses = l.live.List.Members[:1], l.live.Statuses[:1]
+	if _, err := s.do(l, core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0"}); err != nil || s.exists(t, pod("demo-0")) {
+		t.Error(err)
+	}
+}
+
+// TestRestartAmongMoreVoters: who decided may have stood still while voters were added. The list as it is by now counts.
+func TestRestartAmongMoreVoters(t *testing.T) {
+	for name, change := range map[string]func(l *members){
+		"two are more, and are down": func(l *members) {
+			l.live.List.Members = append(l.live.List.Members, core.Listed{ID: "d"}, core.Listed{ID: "e"})
+		},
+		"the list cannot be read": func(l *members) { l.live.List = core.MemberList{} },
+		"another cluster answers": func(l *members) {
+			l.live.List.ClusterID = "c9"
+			for i := range l.live.Statuses {
+				l.live.Statuses[i].ClusterID = "c9"
+			}
+		},
+	} {
+		s, l := newServer(t, pod("demo-0"), pod("demo-1"), pod("demo-2")), three()
+		change(l)
+		if _, err := s.do(l, restartZero); !isStale(err) || !s.exists(t, pod("demo-0")) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -246,7 +278,7 @@ func TestDeleteConfig(t *testing.T) {
 func TestWritesThatFail(t *testing.T) {
 	set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "demo-0", UID: "w"}}
 	for want, action := range map[string]core.Action{
-		"RestartMember: deleting pod default/demo-0-0: the server is on fire":           core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0"},
+		"RestartMember: deleting pod default/demo-0-0: the server is on fire":           core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0", OnlyIfNoneReady: true},
 		"RecreateMember: deleting StatefulSet default/demo-0: the server is on fire":    core.RecreateMember{Member: "demo-0", WorkloadUID: "w"},
 		"RecreateMember: deleting claim default/data-demo-0-0: the server is on fire":   core.RecreateMember{Member: "demo-0", Volumes: []core.Volume{volume("data-demo-0-0")}},
 		"MarkVolumes: changing claim default/data-demo-0-0: the server is on fire":      core.MarkVolumes{Volumes: []core.Volume{volume("data-demo-0-0")}},

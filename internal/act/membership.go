@@ -38,6 +38,11 @@ func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.Add
 		return err
 	}
 	return a.ask(o, step.Via, func(address string) error {
+		if step.EndDowngrade {
+			if err := a.Etcd.CancelDowngrade(ctx, address); err != nil {
+				return err
+			}
+		}
 		return a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(step.Member))
 	})
 }
@@ -74,14 +79,14 @@ func (a *Actor) removeMember(ctx context.Context, o observe.Observed, step core.
 	if err != nil {
 		return err
 	}
-	var serving []core.Status
-	for _, s := range live.Statuses {
-		if s.Answered && s.ID != step.ID && s.LeaderID != "" && !s.Learner && s.ClusterID == live.List.ClusterID {
-			serving = append(serving, s)
-		}
+	needs := step.Needs
+	if votes(live.List, step.ID) {
+		// A learner may have become a voter meanwhile, it or another one.
+		needs = max(needs, core.Quorum(voters(live.List)-1))
 	}
-	if len(serving) < step.Needs {
-		return &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", len(serving), step.Needs)}
+	serving := servingVoters(live, step.ID)
+	if len(serving) < needs {
+		return &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", len(serving), needs)}
 	}
 	if step.IfOthersAgree {
 		if err := a.agree(ctx, o, step.Member, serving); err != nil {
@@ -89,6 +94,58 @@ func (a *Actor) removeMember(ctx context.Context, o observe.Observed, step core.
 		}
 	}
 	return a.ask(o, step.Via, func(address string) error { return a.Etcd.Remove(ctx, address, step.ID) })
+}
+
+// promoteMember makes a learner a voter, if the member list is still the one that was decided on, if it serves at this moment,
+// and if enough voters do: from then on its vote is needed.
+func (a *Actor) promoteMember(ctx context.Context, o observe.Observed, step core.PromoteMember) error {
+	live, err := a.unchanged(ctx, o, step.Expect)
+	if err != nil {
+		return err
+	}
+	needs := max(step.Needs, core.Quorum(voters(live.List)+1)-1)
+	serving := len(servingVoters(live, step.ID))
+	switch {
+	case votes(live.List, step.ID):
+		return nil
+	case serving < needs:
+		return &StaleError{What: fmt.Sprintf("only %d voters serve by now, %d are needed", serving, needs)}
+	case !slices.ContainsFunc(live.Statuses, func(s core.Status) bool { return s.ID == step.ID && serves(s, live.List) }):
+		return &StaleError{What: fmt.Sprintf("member %s does not serve any more", step.Member)}
+	}
+	return a.ask(o, step.Via, func(address string) error { return a.Etcd.Promote(ctx, address, step.ID) })
+}
+
+// serves is whether a member answers, knows a leader, and belongs to the cluster that has the list.
+func serves(s core.Status, list core.MemberList) bool {
+	return s.Answered && s.LeaderID != "" && s.ClusterID == list.ClusterID
+}
+
+// servingVoters are the voters that serve at this moment, without one.
+func servingVoters(live core.Etcd, without string) []core.Status {
+	var serving []core.Status
+	for _, s := range live.Statuses {
+		if serves(s, live.List) && !s.Learner && s.ID != without {
+			serving = append(serving, s)
+		}
+	}
+	return serving
+}
+
+// votes is whether a member is listed as a voter.
+func votes(list core.MemberList, id string) bool {
+	return slices.ContainsFunc(list.Members, func(l core.Listed) bool { return l.ID == id && !l.Learner })
+}
+
+// voters counts the voters that are listed.
+func voters(list core.MemberList) int {
+	count := 0
+	for _, l := range list.Members {
+		if !l.Learner {
+			count++
+		}
+	}
+	return count
 }
 
 // agree makes certain that the members that stay hold the same data: whoever differs from them is the one that is wrong.

@@ -287,7 +287,9 @@ func (r Report) settle(old Report, now time.Time) Report {
 	quiet := r.withFiguresOf(old)
 	changed := !quiet.Equal(old)
 	figuresChanged := !r.withMeasuredAt(old.MeasuredAt).Equal(old)
-	if !changed && (!figuresChanged || now.Sub(old.MeasuredAt) < figuresEvery) {
+	// A clock that was ahead may have measured at a time that is yet to come.
+	age := now.Sub(old.MeasuredAt)
+	if !changed && (!figuresChanged || age >= 0 && age < figuresEvery) {
 		return old
 	}
 	return r

@@ -55,6 +55,7 @@ func decide(v *view) plan {
 	p := plan{blocked: v.namesTaken()}
 	p.actions = append(p.actions, v.applyObjects()...)
 	p.actions = append(p.actions, v.applyMembers()...)
+	p.actions = append(p.actions, v.sealPods()...)
 	p.actions = append(p.actions, v.markVolumes()...)
 	p.actions = append(p.actions, v.expandVolumes()...)
 	p.actions = append(p.actions, v.retryRefused()...)
@@ -241,7 +242,7 @@ func (v *view) lacksMember() bool {
 // starting is whether a member has yet to run for the first time, or to be sealed after that.
 func (v *view) starting() bool {
 	return slices.ContainsFunc(v.members, func(m *memberView) bool {
-		return m.starting || m.Workload.Exists() && (m.Workload.Start != StartSealed || m.Workload.Stopped)
+		return m.starting || m.Workload.Exists() && (m.Workload.Start != StartSealed || m.Workload.Stopped) || v.sealsPod(m)
 	})
 }
 

@@ -38,7 +38,13 @@ type ApplyMember struct {
 	// Retry, when it changes, makes the StatefulSet controller try again at once: left alone, it would wait
 	// up to 16 minutes after repeated failures.
 	Retry int64
+	// FlushLog is as in [RestartMember]: from then on the pod may come back with the new version at any time.
+	FlushLog int
 }
+
+// SealPod seals the pod of a member that has run: from then on its container, whenever it starts again, refuses to start on
+// an empty volume. No pod restarts by that.
+type SealPod struct{ Member, PodUID string }
 
 // MarkVolumes records the cluster's ID on the claims of a member, and whether they outlive the EtcdCluster.
 type MarkVolumes struct {
@@ -91,12 +97,20 @@ type AddMember struct {
 	Via string
 	// Expect are the IDs of the member list that was decided on.
 	Expect []string
+	// EndDowngrade: a downgrade that is enabled is cancelled first. While it is, etcd starts nobody who joins, and while someone
+	// joins it never forgets it.
+	EndDowngrade bool
 }
 
 // PromoteMember makes a learner a voter.
 type PromoteMember struct {
 	Member, ID string
 	Via        string
+	// Expect are the IDs of the member list that was decided on.
+	Expect []string
+	// Needs is the number of voters that have to serve at that moment, so that with the member they are a quorum. etcd does
+	// not ask for that: to it whoever has ever started counts.
+	Needs int
 }
 
 // RemoveMember removes a member from etcd's member list. From then on it can never take part again, whatever becomes of
@@ -180,6 +194,12 @@ func (ApplyMember) Step() string { return "ApplyMember" }
 
 // Disruptive implements Action.
 func (ApplyMember) Disruptive() bool { return false }
+
+// Step implements Action.
+func (SealPod) Step() string { return "SealPod" }
+
+// Disruptive implements Action.
+func (SealPod) Disruptive() bool { return false }
 
 // Step implements Action.
 func (MarkVolumes) Step() string { return "MarkVolumes" }

@@ -90,17 +90,18 @@ func (d dice) spec(size int) core.Spec {
 
 // wish works out which version is next, as observing does.
 func (d dice) wish(o *core.Observation) {
-	var runs []string
+	var fleet core.Fleet
 	for _, s := range o.Etcd.Statuses {
-		runs = append(runs, s.Version)
+		fleet.Runs, fleet.Answers, fleet.Told = append(fleet.Runs, s.Version), true, s.DowngradeTarget
 	}
 	for _, m := range o.Cluster.Recorded.Members {
 		if statusOf(*o, m.Name) == nil {
-			runs = append(runs, m.Version)
+			fleet.Runs, fleet.Away = append(fleet.Runs, m.Version), append(fleet.Away, m.Version)
 		}
 	}
-	asleep := o.Cluster.Spec.Size == 0 || slices.ContainsFunc(o.Members, func(m core.Member) bool { return m.Workload.Exists() && m.Workload.Stopped })
-	o.Cluster.Spec.Version = core.Waypoint(o.Cluster.Spec.FinalVersion, runs, asleep)
+	fleet.Joining = o.Etcd.List.Joining(o.Cluster.Spec.Size)
+	fleet.Asleep = o.Cluster.Spec.Size == 0 || slices.ContainsFunc(o.Members, func(m core.Member) bool { return m.Workload.Exists() && m.Workload.Stopped })
+	o.Cluster.Spec.Version = core.Waypoint(o.Cluster.Spec.FinalVersion, fleet)
 }
 
 // cast makes up who is a member: founders, some of which are gone, and others who have joined since.
@@ -223,6 +224,10 @@ func (d dice) pod(m *core.Member, c cast, formed bool, rare func(int) bool) {
 	}
 	hash := choose(d, "a", m.Workload.MemberHash)
 	m.Pod = core.Pod{Exists: true, UID: "pod-" + m.Name, Deleting: rare(15), MemberHash: hash, RestartHash: choose(d, "b", hash), ResizeRefused: d.oneIn(4)}
+	m.Pod.Start, m.Pod.StartFixed = m.Workload.Start, rare(20)
+	if rare(6) {
+		m.Pod.Start = choose(d, core.StartBootstrap, core.StartJoin, core.StartSealed)
+	}
 	m.Pod.Running = formed && !rare(6) && m.Name != c.unstarted
 	m.Pod.Ready = m.Pod.Running && !rare(5) && !slices.Contains(c.learners, m.Name)
 	if !m.Pod.Running && d.oneIn(2) {

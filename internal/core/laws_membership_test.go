@@ -70,7 +70,8 @@ var membershipLaws = []law{
 		l := listedAs(o, promote.Member)
 		voters, serving := votersOf(o, "")
 		m := memberOf(o, promote.Member)
-		return l != nil && l.Learner && l.Started && l.ID == promote.ID && serves(o, *l) && m.Workload.Start == core.StartSealed && serving+1 >= core.Quorum(voters+1)
+		sealed := m.Workload.Start == core.StartSealed && m.Pod.Start == core.StartSealed
+		return l != nil && l.Learner && l.Started && l.ID == promote.ID && serves(o, *l) && sealed && serving+1 >= core.Quorum(voters+1)
 	}},
 	{"what is put away is of no member that is listed, and the list is known", func(o core.Observation, d core.Decision) bool {
 		for _, action := range d.Actions {

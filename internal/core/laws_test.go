@@ -133,6 +133,18 @@ var laws = []law{
 		}
 		return true
 	}},
+	{"a pod is sealed only if its member has run or is sealed already, and if that can be", func(o core.Observation, d core.Decision) bool {
+		for _, action := range d.Actions {
+			seal, ok := action.(core.SealPod)
+			m := memberOf(o, seal.Member)
+			l := listedAs(o, seal.Member)
+			ran := hasRun(o, seal.Member) || m.Workload.Start == core.StartSealed || o.Cluster.Spec.InMemory && l != nil && l.Started
+			if ok && (!ran || !m.Workload.Exists() || m.Pod.UID != seal.PodUID || m.Pod.StartFixed || m.Pod.Start == core.StartSealed) {
+				return false
+			}
+		}
+		return true
+	}},
 	{"a cluster that was formed is not founded again", func(o core.Observation, d core.Decision) bool {
 		for _, action := range d.Actions {
 			apply, ok := action.(core.ApplyMember)
@@ -219,7 +231,7 @@ func TestLaws(t *testing.T) {
 
 // steps are all that can be done.
 var steps = []core.Action{
-	core.ApplyObject{}, core.DeleteObject{}, core.ApplyMember{}, core.MarkVolumes{}, core.RestartMember{}, core.MoveLeader{},
+	core.ApplyObject{}, core.DeleteObject{}, core.ApplyMember{}, core.SealPod{}, core.MarkVolumes{}, core.RestartMember{}, core.MoveLeader{},
 	core.RecreateMember{}, core.AddMember{}, core.PromoteMember{}, core.RemoveMember{}, core.DeleteMember{}, core.RetireVolumes{},
 	core.DeleteVolumes{}, core.ExpandVolumes{}, core.ResizeMember{}, core.EnableDowngrade{}, core.CancelDowngrade{}, core.DisarmAlarm{},
 }

@@ -55,9 +55,30 @@ func (v *view) listedNames() []string {
 	return names
 }
 
-// sealsNow is whether a member can be sealed and is not yet.
+// sealsNow is whether a member can be sealed and its StatefulSet is not yet.
 func (v *view) sealsNow(m *memberView) bool {
 	return m.Workload.Start != StartSealed && v.sealable(m) && v.startOf(m) == StartSealed
+}
+
+// sealPods seals the pods that were made before their member was sealed: the volume may be emptied beneath one, by a reboot
+// of its node or by hand, and its container starts again in the same pod.
+func (v *view) sealPods() []Action {
+	var actions []Action
+	for _, m := range v.members {
+		if v.sealsPod(m) {
+			actions = append(actions, SealPod{Member: m.Name, PodUID: m.Pod.UID})
+		}
+	}
+	return actions
+}
+
+// sealsPod is whether the pod of a member can be sealed and is not yet. It does not wait for the StatefulSet, which is not
+// touched while a rollout has not come to it.
+func (v *view) sealsPod(m *memberView) bool {
+	if !m.Workload.Exists() || !m.Pod.Exists || m.Pod.Deleting || m.Pod.StartFixed || m.Pod.Start == StartSealed {
+		return false
+	}
+	return m.Workload.Start == StartSealed || v.sealsNow(m)
 }
 
 // startOf decides how a member would start on an empty volume. Only members that are certain to have never run may
@@ -197,7 +218,7 @@ func (v *view) retryRefused() []Action {
 	var actions []Action
 	for _, m := range v.members {
 		settled := m.Workload.MemberHash == v.Cluster.Spec.MemberHash && m.Workload.State == Current && !v.sealsNow(m) && !m.Workload.Stopped
-		if settled && !m.Workload.Problem.IsZero() && !m.Pod.Exists && m.Workload.Retry < bucket {
+		if settled && !m.Workload.Problem.IsZero() && !m.Pod.Exists && m.Workload.Retry != bucket {
 			nudge := v.apply(m)
 			nudge.Retry = bucket
 			actions = append(actions, nudge)

@@ -169,13 +169,18 @@ func (v *view) dueWithoutNode(m *memberView) time.Time {
 	return away.Add(v.Cluster.Spec.UnhealthyAfter)
 }
 
-// unhealthyFor is for how long a member has been reported as unhealthy.
+// unhealthyFor is for how long a member has been reported as unhealthy, and this operator has been looking: a time that was
+// written by another clock, or before this one jumped, says nothing of how long that is ago.
 func (v *view) unhealthyFor(m *memberView) time.Duration {
 	before, known := v.Cluster.Recorded.member(m.Name)
 	if !known || before.Healthy {
 		return 0
 	}
-	unhealthy := v.Now.Sub(before.HealthySince)
+	since := before.HealthySince
+	if watched := v.WatchedSince; !watched.IsZero() && (since.Before(watched) || since.After(v.Now)) {
+		since = watched
+	}
+	unhealthy := v.Now.Sub(since)
 	if v.waking() {
 		// It was not to run until a short while ago.
 		woken, _ := v.Cluster.Recorded.condition(Progressing)
@@ -192,7 +197,16 @@ func (v *view) unhealthyFor(m *memberView) time.Duration {
 func abandon(v *view, p *plan) bool {
 	exchanges := v.exchanges()
 	count := len(v.Etcd.List.Members)
-	if !v.Etcd.List.Known || v.Cluster.Spec.Size == 0 || count <= v.target() || v.foreign() != "" {
+	if !v.Etcd.List.Known || v.Cluster.Spec.Size == 0 || v.foreign() != "" {
+		return false
+	}
+	if m := v.stranded(); m != nil && v.leader() != nil {
+		p.doing = v.resizing(count, exchanges)
+		p.doing.Message += fmt.Sprintf("; next: %s, which cannot join as it is", m.Name)
+		v.remove(p, m)
+		return true
+	}
+	if count <= v.target() {
 		return false
 	}
 	next := v.surplus(exchanges)
@@ -204,8 +218,20 @@ func abandon(v *view, p *plan) bool {
 	return true
 }
 
-// promote makes a learner a voter once it has caught up. It is sealed first: from then on its vote counts, and it must not be
-// able to start over on an empty volume.
+// stranded is a learner that cannot join: it would have to be sealed first, for that to be rolled, and it is not rolled but
+// exchanged. It has no vote, and another one joins as is asked for by now.
+func (v *view) stranded() *memberView {
+	for _, m := range v.members {
+		sealed := m.Workload.Start == StartSealed && (m.Pod.Start == StartSealed || !m.Pod.StartFixed)
+		if m.listed != nil && m.listed.Learner && !sealed && m.outdated(v.Cluster.Spec.MemberHash) && v.exchangedInstead(m) {
+			return m
+		}
+	}
+	return nil
+}
+
+// promote makes a learner a voter once it has caught up. It is sealed first, and so is its pod: from then on its vote
+// counts, and it must not be able to start over on an empty volume.
 func promote(v *view, p *plan) bool {
 	voters, serving := v.voters(), v.servingVoters()
 	if !v.Etcd.List.Known || v.leader() == nil || voters >= v.target() {
@@ -215,11 +241,13 @@ func promote(v *view, p *plan) bool {
 		if m.listed == nil || !m.listed.Learner || !m.listed.Started || !m.serves || !m.caughtUp || m.Pod.Deleting {
 			continue
 		}
-		if m.Workload.Start != StartSealed || !m.Workload.Settled || serving+1 < Quorum(voters+1) {
+		if m.Workload.Start != StartSealed || !m.Workload.Settled || m.Pod.Start != StartSealed || serving+1 < Quorum(voters+1) {
 			continue
 		}
 		p.doing = Problem{ReasonJoining, fmt.Sprintf("member %s has caught up and becomes a voter", m.Name)}
-		p.actions = append(p.actions, PromoteMember{Member: m.Name, ID: m.listed.ID, Via: v.leader().Name})
+		p.actions = append(p.actions, PromoteMember{
+			Member: m.Name, ID: m.listed.ID, Via: v.leader().Name, Expect: v.listedIDs(), Needs: Quorum(voters+1) - 1,
+		})
 		return true
 	}
 	return false
@@ -365,7 +393,7 @@ func (v *view) grow(p *plan, exchanging bool) {
 	default:
 		name := v.memberName(v.nextOrdinal())
 		p.doing.Message += "; next: " + name
-		p.actions = append(p.actions, AddMember{Member: name, Via: v.leader().Name, Expect: v.listedIDs()})
+		p.actions = append(p.actions, AddMember{Member: name, Via: v.leader().Name, Expect: v.listedIDs(), EndDowngrade: v.mayBeDowngrading()})
 	}
 }
 

@@ -6,6 +6,9 @@ import "time"
 type Observation struct {
 	// Now is the time of the observation.
 	Now time.Time
+	// WatchedSince is since when this operator has been looking, by a clock that did not jump. If it is not known, the times
+	// in the status are believed.
+	WatchedSince time.Time
 	// Cluster is the EtcdCluster object.
 	Cluster Cluster
 	// Objects are the supporting objects (Services, ConfigMap, disruption budget) that should exist, in the
@@ -146,7 +149,9 @@ type Workload struct {
 	// MemberHash and StorageHash are those that it was made for.
 	MemberHash  string
 	StorageHash string
-	Start       Start
+	// Version is the etcd version that its pod is made with.
+	Version string
+	Start   Start
 	// Settled is whether the StatefulSet controller has seen its newest spec.
 	Settled bool
 	// InitialCluster are the members that it founds the cluster with, or that it joins.
@@ -170,6 +175,10 @@ type Pod struct {
 	// MemberHash and RestartHash are those that it was made for, or was resized to.
 	MemberHash  string
 	RestartHash string
+	// Start is how its etcd would start on an empty volume if its container started again.
+	Start Start
+	// StartFixed is whether that cannot be changed while the pod lives.
+	StartFixed bool
 	// ResizeRefused is whether Kubernetes refused, or cannot fulfill, the last change of its CPU and memory in place.
 	ResizeRefused bool
 	// Running is whether its etcd process runs.

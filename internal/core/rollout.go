@@ -44,7 +44,8 @@ func rollOut(v *view, p *plan) bool {
 // node that reaches its volume. One that has to move to another minor is restarted first all the same, if it can be.
 func (v *view) exchangedInstead(m *memberView) bool {
 	if v.Cluster.Spec.InMemory {
-		return (m.serves || v.everAnswered(m.Name)) && !v.resizable(m)
+		ran := m.serves || v.everAnswered(m.Name) || m.Workload.Start == StartSealed
+		return ran && !v.resizable(m)
 	}
 	return m.serves && v.exchangeReason(m) != "" && m.status != nil && minorOf(m.status.Version) == minorOf(v.Cluster.Spec.Version)
 }
@@ -140,11 +141,16 @@ func (v *view) sparable(m *memberView) bool {
 	})
 }
 
-// hopsAsleep is whether a member that is only away for a moment would come back with another minor: etcd wants all members
-// to be healthy when the first one moves.
+// hopsAsleep is whether a member that is away would come back with another minor: etcd wants all members to be healthy when
+// the first one moves. One that is away for longer may follow if it was to move already, or if others have.
 func (v *view) hopsAsleep(m *memberView) bool {
 	before, _ := v.Cluster.Recorded.member(m.Name)
-	return passing(m.trouble.Reason) && minorOf(before.Version) != "" && minorOf(before.Version) != minorOf(v.Cluster.Spec.Version)
+	want := minorOf(v.Cluster.Spec.Version)
+	if m.serves || minorOf(before.Version) == "" || minorOf(before.Version) == want {
+		return false
+	}
+	moved := slices.ContainsFunc(v.running().answered, func(version *semver.Version) bool { return minorOf(version.String()) == want })
+	return passing(m.trouble.Reason) || !moved && minorOf(m.Workload.Version) != want
 }
 
 // spreads is whether the new template could be bad and reach another member through a moment's weakness: a member that
@@ -233,7 +239,9 @@ func (v *view) bringUpToDate(p *plan, m *memberView) bool {
 	next := fmt.Sprintf("; next: %s", m.Name)
 	switch {
 	case m.Workload.MemberHash != want:
-		p.actions = append(p.actions, v.apply(m))
+		apply := v.apply(m)
+		apply.FlushLog = v.oldLog(m)
+		p.actions = append(p.actions, apply)
 	case !m.Workload.Settled || !m.Pod.Exists || m.Pod.Deleting || m.Pod.MemberHash == want:
 		return false
 	case v.resizable(m):
@@ -264,9 +272,7 @@ func (v *view) restart(m *memberView) RestartMember {
 	case !v.Etcd.List.Known:
 		restart.OnlyIfNoneReady = true
 	}
-	if v.meetsOldLog(m) {
-		restart.FlushLog = v.Cluster.Spec.SnapshotCount + 1
-	}
+	restart.FlushLog = v.oldLog(m)
 	return restart
 }
 

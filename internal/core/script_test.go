@@ -97,6 +97,11 @@ func (w *world) describe(action core.Action) string {
 		if step.Retry > w.member(step.Member).Workload.Retry {
 			text += ", a nudge"
 		}
+		if step.FlushLog > 0 {
+			text += fmt.Sprintf(" after %d entries", step.FlushLog)
+		}
+	case core.SealPod:
+		text += fmt.Sprintf(" %s (%s)", step.Member, step.PodUID)
 	case core.MarkVolumes:
 		text += " " + step.Member
 		for _, volume := range step.Volumes {
@@ -137,7 +142,11 @@ func (w *world) describeChange(action core.Action) string {
 	case core.DeleteObject:
 		return " " + step.Kind + "/" + step.Name
 	case core.AddMember:
-		return fmt.Sprintf(" %s via %s", step.Member, step.Via)
+		text := fmt.Sprintf(" %s via %s", step.Member, step.Via)
+		if step.EndDowngrade {
+			text += " after the end of any downgrade"
+		}
+		return text
 	case core.PromoteMember:
 		return fmt.Sprintf(" %s via %s", step.Member, step.Via)
 	case core.RemoveMember:

@@ -24,13 +24,29 @@ var known = map[uint64]*semver.Version{
 	7: semver.MustParse("3.7.3"),
 }
 
-// Waypoint is the version to run next on the way to the one that is wanted, from the versions that members run or are
-// last known to have run. A cluster moves by one minor at a time, and upwards only from a version that is safe to leave.
-// asleep: members are stopped; a hibernated cluster wakes with the minor that it went to sleep with.
-func Waypoint(wanted string, runs []string, asleep bool) string {
+// Fleet is what the version to run next depends on, besides the one that is wanted.
+type Fleet struct {
+	// Runs are the versions that members run or are last known to have run.
+	Runs []string
+	// Asleep: members are stopped. A hibernated cluster wakes with the minor that it went to sleep with.
+	Asleep bool
+	// Joining: members are still to come, see [MemberList.Joining]. They come before a change of the minor: etcd lets nobody
+	// join while a downgrade is enabled, and a leader of 3.6 may send entries of 3.5, which end a member of 3.7.
+	Joining bool
+	// Away are, of the members that have run and do not answer, the versions that they would start with: those of their
+	// StatefulSets. Whether one is ready for another minor only it could say, or it was before it was told to move.
+	Away []string
+	// Answers is whether any member answers. Told is the minor that etcd was told to go back to, as far as they say so.
+	Answers bool
+	Told    string
+}
+
+// Waypoint is the version to run next on the way to the one that is wanted. A cluster moves by one minor at a time, upwards
+// only from a version that is safe to leave, and begins with the next minor only when nobody is away.
+func Waypoint(wanted string, fleet Fleet) string {
 	target, err := semver.NewVersion(wanted)
 	var versions []*semver.Version
-	for _, text := range runs {
+	for _, text := range fleet.Runs {
 		versions = appendVersion(versions, text)
 	}
 	lowest, highest := extremes(versions)
@@ -40,8 +56,6 @@ func Waypoint(wanted string, runs []string, asleep bool) string {
 	floor := upgradeFloors[lowest.Minor()]
 	next := target
 	switch {
-	case asleep && target.Minor() != highest.Minor():
-		next = highest
 	case target.Minor() > lowest.Minor() && floor != nil && lowest.LessThan(floor):
 		next = known[lowest.Minor()]
 	case target.Minor() > lowest.Minor()+1:
@@ -49,10 +63,30 @@ func Waypoint(wanted string, runs []string, asleep bool) string {
 	case target.Minor()+1 < highest.Minor():
 		next = known[highest.Minor()-1]
 	}
-	if next == nil || !wayKnown(lowest, highest, target) {
+	switch {
+	case next == nil || !wayKnown(lowest, highest, target):
 		return wanted
+	case fleet.Asleep && target.Minor() != highest.Minor(), lowest.Minor() == highest.Minor() && fleet.stays(lowest, next):
+		next = highest
 	}
 	return next.String()
+}
+
+// stays is whether members that all run one minor keep it for now: others are still to join, or someone is away and not on
+// the way to the next.
+func (f Fleet) stays(runs, next *semver.Version) bool {
+	if next.Minor() == runs.Minor() {
+		return false
+	}
+	to := minorOf(next.String())
+	moving := !slices.ContainsFunc(f.Away, func(template string) bool { return minorOf(template) != to })
+	untold := len(f.Away) > 0 && f.Answers && next.Minor() < runs.Minor() && minorOf(f.Told) != to
+	return f.Joining || !moving || untold
+}
+
+// Joining is whether members are still to join, those that were added already or those that the cluster lacks.
+func (l MemberList) Joining(size int) bool {
+	return l.Known && (len(l.Members) < size || slices.ContainsFunc(l.Members, func(m Listed) bool { return m.Learner }))
 }
 
 // wayKnown is whether a version is known of every minor between those that run and the one that is wanted. Otherwise
@@ -140,6 +174,9 @@ func downgrade(v *view, p *plan) bool {
 	switch {
 	case asked != "" && asked != target:
 		p.doing.Message = fmt.Sprintf("the downgrade to %s is cancelled: spec.version is %s", asked, v.Cluster.Spec.FinalVersion)
+		if final := v.Cluster.Spec.FinalVersion; final != v.Cluster.Spec.Version && minorOf(final) == asked {
+			p.doing.Message = fmt.Sprintf("the downgrade to %s is cancelled for now: first all members have to be there, with %s", asked, v.Cluster.Spec.Version)
+		}
 		p.actions = append(p.actions, CancelDowngrade{Via: leader.Name})
 		return true
 	case !older:
@@ -192,6 +229,13 @@ func (v *view) downgradeTarget() string {
 	return ""
 }
 
+// mayBeDowngrading is whether etcd may have been told to go back to an older minor, which keeps members from joining. Members
+// of 3.5 do not say, and forget it some seconds after the last of them has gone back, unless someone joins before.
+func (v *view) mayBeDowngrading() bool {
+	lowest, _ := extremes(v.running().answered)
+	return v.downgradeTarget() != "" || lowest != nil && lowest.Minor() == 5
+}
+
 // newerData names a member whose data is not yet in the format of the target.
 func (v *view) newerData(target string) string {
 	for _, m := range v.members {
@@ -202,10 +246,13 @@ func (v *view) newerData(target string) string {
 	return ""
 }
 
-// meetsOldLog is whether a member of 3.6 is about to start with 3.7: entries of 3.5 that none of its snapshots covers yet
-// would end it, since 3.7 does not know them any more.
-func (v *view) meetsOldLog(m *memberView) bool {
-	return m.serves && minorOf(v.Cluster.Spec.Version) == "3.7" && minorOf(m.status.Version) == "3.6"
+// oldLog is the number of entries to write before a member of 3.6 may start with 3.7: entries of 3.5 that none of its
+// snapshots covers yet would end it, since 3.7 does not know them any more.
+func (v *view) oldLog(m *memberView) int {
+	if m.serves && minorOf(v.Cluster.Spec.Version) == "3.7" && minorOf(m.status.Version) == "3.6" {
+		return v.Cluster.Spec.SnapshotCount + 1
+	}
+	return 0
 }
 
 // minorOf is MAJOR.MINOR of a version, or nothing.

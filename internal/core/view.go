@@ -64,6 +64,7 @@ func look(o Observation) *view {
 	for _, m := range v.Members {
 		v.byName[m.Name] = &memberView{Member: m}
 	}
+	v.ignoreStrangers()
 	v.hearOnlyOurs()
 	v.nameListed()
 	if v.clusterID == "" && v.Etcd.List.Known {
@@ -76,6 +77,17 @@ func look(o Observation) *view {
 		v.judge(m)
 	}
 	return v
+}
+
+// ignoreStrangers leaves out, before it is known which cluster is ours, a list that has none of our members, and who is of
+// that cluster: the address of a founder has passed to someone else's pod, and the cache does not show that yet.
+func (v *view) ignoreStrangers() {
+	list := v.Etcd.List
+	if v.clusterID != "" || !list.Known || slices.ContainsFunc(list.Members, func(l Listed) bool { return l.Name != "" }) {
+		return
+	}
+	v.Etcd.List = MemberList{}
+	v.Etcd.Statuses = slices.DeleteFunc(slices.Clone(v.Etcd.Statuses), func(s Status) bool { return s.ClusterID == list.ClusterID })
 }
 
 // hearOnlyOurs leaves out what pods say that are not of our StatefulSets, before it is known which cluster is ours: an

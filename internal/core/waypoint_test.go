@@ -51,14 +51,84 @@ func TestWaypoint(t *testing.T) {
 		{"asleep, and never ran", "3.6.16", nil, true, "3.6.16"},
 	} {
 		t.Run(c.why, func(t *testing.T) {
-			if next := core.Waypoint(c.wanted, c.runs, c.asleep); next != c.next {
+			if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Asleep: c.asleep}); next != c.next {
 				t.Errorf("%s is next on the way from %v to %s, want %s", next, c.runs, c.wanted, c.next)
 			}
 			slices.Reverse(c.runs)
-			if next := core.Waypoint(c.wanted, c.runs, c.asleep); next != c.next {
+			if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Asleep: c.asleep}); next != c.next {
 				t.Errorf("it depends on the order of the members: %s", next)
 			}
 		})
+	}
+}
+
+// TestWaypointWhileMembersJoin: members join before the next minor is begun. What was begun goes on.
+func TestWaypointWhileMembersJoin(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		wanted string
+		runs   []string
+		next   string
+	}{
+		{"one minor down", "3.5.33", []string{"3.6.14", "3.6.16"}, "3.6.16"},
+		{"two minors down", "3.5.33", []string{"3.7.3"}, "3.7.3"},
+		{"one has gone back already", "3.5.33", []string{"3.6.16", "3.5.33"}, "3.5.33"},
+		{"half way to the first of two minors down", "3.5.33", []string{"3.7.3", "3.6.16"}, "3.6.16"},
+		{"one minor up", "3.7.3", []string{"3.6.16"}, "3.6.16"},
+		{"two minors up", "3.7.3", []string{"3.5.33"}, "3.5.33"},
+		{"half way up", "3.7.3", []string{"3.7.3", "3.6.16"}, "3.7.3"},
+		{"a patch down", "3.6.5", []string{"3.6.16"}, "3.6.5"},
+	} {
+		if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Joining: true}); next != c.next {
+			t.Errorf("%s: %s is next, want %s", c.why, next, c.next)
+		}
+	}
+	learner, voter := core.Listed{Learner: true}, core.Listed{}
+	for _, c := range []struct {
+		list core.MemberList
+		size int
+		want bool
+	}{
+		{core.MemberList{}, 3, false},
+		{core.MemberList{Known: true, Members: []core.Listed{voter}}, 1, false},
+		{core.MemberList{Known: true, Members: []core.Listed{voter}}, 3, true},
+		{core.MemberList{Known: true, Members: []core.Listed{voter, learner}}, 1, true},
+		{core.MemberList{Known: true, Members: []core.Listed{voter, voter}}, 1, false},
+	} {
+		if got := c.list.Joining(c.size); got != c.want {
+			t.Errorf("of %d listed, with %d asked for: %v", len(c.list.Members), c.size, got)
+		}
+	}
+}
+
+// TestWaypointWhileAMemberIsAway: whether it is ready for another minor is not known, so that none is begun. What was begun
+// goes on.
+func TestWaypointWhileAMemberIsAway(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		wanted string
+		fleet  core.Fleet
+		next   string
+	}{
+		{"a minor up", "3.7.3", core.Fleet{Runs: []string{"3.6.14", "3.6.16"}, Away: []string{"3.6.14"}}, "3.6.16"},
+		{"a minor down", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.6.16"}}, "3.6.16"},
+		{"two minors up", "3.7.3", core.Fleet{Runs: []string{"3.5.33"}, Away: []string{"3.5.33"}}, "3.5.33"},
+		{"a patch", "3.6.16", core.Fleet{Runs: []string{"3.6.14"}, Away: []string{"3.6.14"}}, "3.6.16"},
+		{"first to where it is safe", "3.6.16", core.Fleet{Runs: []string{"3.5.20"}, Away: []string{"3.5.20"}}, "3.5.33"},
+		{"it has no StatefulSet", "3.7.3", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{""}}, "3.6.16"},
+		{"it is moving", "3.7.3", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.7.3"}}, "3.7.3"},
+		{"it is to move to what does not run", "3.7.3", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.7.99"}}, "3.7.3"},
+		{"another one is moving", "3.7.3", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.7.3", "3.6.16"}}, "3.6.16"},
+		{"it is on another way", "3.7.3", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}}, "3.6.16"},
+		{"half way up", "3.7.3", core.Fleet{Runs: []string{"3.7.3", "3.6.16"}, Away: []string{"3.6.16"}}, "3.7.3"},
+		{"it goes back, as etcd was told", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}, Answers: true, Told: "3.5.0"}, "3.5.33"},
+		{"it goes back, and etcd was not told", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}, Answers: true}, "3.6.16"},
+		{"it goes back, and nobody can say whether etcd was told", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}}, "3.5.33"},
+		{"nothing is known on the way: it is left to be refused", "3.9.1", core.Fleet{Runs: []string{"3.7.3"}, Away: []string{"3.7.3"}}, "3.9.1"},
+	} {
+		if next := core.Waypoint(c.wanted, c.fleet); next != c.next {
+			t.Errorf("%s: %s is next, want %s", c.why, next, c.next)
+		}
 	}
 }
 
@@ -72,7 +142,7 @@ func TestWaypointsLead(t *testing.T) {
 				members := []string{from, from, from}
 				steps := 0
 				for ; slices.ContainsFunc(members, func(v string) bool { return v != wanted }); steps++ {
-					next := core.Waypoint(wanted, members, false)
+					next := core.Waypoint(wanted, core.Fleet{Runs: members, Answers: true})
 					i := slices.IndexFunc(members, func(v string) bool { return v != next })
 					if i < 0 || steps > 12 {
 						t.Fatalf("the members stay at %v", members)

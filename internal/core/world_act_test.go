@@ -49,6 +49,8 @@ func (w *world) actOnMember(action core.Action) bool {
 	case core.ResizeMember:
 		m := w.member(step.Member)
 		m.Pod.MemberHash, m.Pod.RestartHash = w.Cluster.Spec.MemberHash, w.Cluster.Spec.RestartHash
+	case core.SealPod:
+		w.member(step.Member).Pod.Start = core.StartSealed
 	case core.RecreateMember:
 		m := w.member(step.Member)
 		m.Workload, m.Pod, m.Volumes = core.Workload{}, core.Pod{}, nil
@@ -119,6 +121,9 @@ func (w *world) actOnEtcd(action core.Action) bool {
 		w.leader = step.To
 	case core.AddMember:
 		w.list = append(w.list, &entry{name: step.Member, learner: true})
+		if step.EndDowngrade {
+			w.downgrade = ""
+		}
 	case core.PromoteMember:
 		w.entry(step.Member).learner = false
 	case core.RemoveMember:

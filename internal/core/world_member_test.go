@@ -80,6 +80,7 @@ func (w *world) tellWhole(m *core.Member, word string) {
 	case "settled":
 		w.tellWhole(m, "serves")
 		w.tellWorkload(m, "sealed")
+		w.tellPod(m, "sealed")
 		w.tellVolume(m, "marked")
 		w.answers[m.Name].joined = true
 	default:
@@ -149,6 +150,12 @@ func (w *world) tellPod(m *core.Member, word string) {
 		m.Pod.Deleting = true
 	case "fine":
 		m.Pod.Problem = core.Problem{}
+	case "sealed":
+		m.Pod.Start = core.StartSealed
+	case "unsealed":
+		m.Pod.Start = core.StartBootstrap
+	case "fixed":
+		m.Pod.StartFixed = true
 	case "resize-refused":
 		m.Pod.ResizeRefused = true
 	case "down":
@@ -157,7 +164,7 @@ func (w *world) tellPod(m *core.Member, word string) {
 		if !m.Pod.Exists || m.Pod.Deleting {
 			w.pods++
 			m.Pod = core.Pod{
-				Exists: true, UID: fmt.Sprintf("pod-%d", w.pods),
+				Exists: true, UID: fmt.Sprintf("pod-%d", w.pods), Start: m.Workload.Start,
 				MemberHash: m.Workload.MemberHash, RestartHash: restartHash(m.Workload.MemberHash),
 			}
 			w.answers[m.Name].version = w.Cluster.Spec.Version

@@ -16,6 +16,8 @@ type world struct {
 	core.Observation
 	// hash and resources are what the user asks of a running member: the one needs a restart, the other does not.
 	hash, resources string
+	// hashes are what was asked with the versions before.
+	hashes map[string]string
 	// leader is the name of etcd's leader; without one the member list cannot be read.
 	leader string
 	// listHidden: the members answer, but a linearizable read does not come back.
@@ -62,7 +64,7 @@ type entry struct {
 type alarm struct{ member, kind string }
 
 func newWorld() *world {
-	w := &world{answers: map[string]*answer{}, templates: map[string]string{}, hash: "a"}
+	w := &world{answers: map[string]*answer{}, templates: map[string]string{}, hashes: map[string]string{}, hash: "a"}
 	w.Now = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	w.Cluster = core.Cluster{
 		Namespace: "default", Name: "demo", UID: "uid-1", Generation: 1,
@@ -78,29 +80,42 @@ func newWorld() *world {
 // wish works out what the spec asks for now, as observing does: the version that is next on the way to the one in the
 // spec, and the hashes that go with it.
 func (w *world) wish() {
-	var runs []string
-	for _, m := range w.Members {
+	var fleet core.Fleet
+	for i := range w.Members {
+		m := &w.Members[i]
+		if m.Workload.Exists() {
+			m.Workload.Version = w.templates[m.Name]
+		}
 		if a := w.answers[m.Name]; m.Pod.Running && !a.silent {
-			runs = append(runs, a.version)
+			fleet.Runs, fleet.Answers, fleet.Told = append(fleet.Runs, a.version), true, w.downgrade
 			continue
 		}
 		for _, before := range w.Cluster.Recorded.Members {
 			if before.Name == m.Name && before.Version != "" {
-				runs = append(runs, before.Version)
+				fleet.Runs, fleet.Away = append(fleet.Runs, before.Version), append(fleet.Away, m.Workload.Version)
 			}
 		}
 	}
 	stopped := func(m core.Member) bool { return m.Workload.Exists() && m.Workload.Stopped }
-	asleep := w.Cluster.Spec.Size == 0 || slices.ContainsFunc(w.Members, stopped)
+	fleet.Joining = w.joining()
+	fleet.Asleep = w.Cluster.Spec.Size == 0 || slices.ContainsFunc(w.Members, stopped)
 	spec := &w.Cluster.Spec
-	spec.Version, spec.RestartHash = core.Waypoint(spec.FinalVersion, runs, asleep), w.hash
-	if spec.Version != spec.FinalVersion {
+	spec.Version, spec.RestartHash = core.Waypoint(spec.FinalVersion, fleet), w.hash
+	if before, known := w.hashes[spec.Version]; known && spec.Version != spec.FinalVersion {
+		spec.RestartHash = before
+	} else if spec.Version != spec.FinalVersion {
 		spec.RestartHash += "@" + spec.Version
 	}
 	spec.MemberHash = spec.RestartHash
 	if w.resources != "" {
 		spec.MemberHash += "+" + w.resources
 	}
+}
+
+// joining is whether members are still to join, as far as the member list can be read.
+func (w *world) joining() bool {
+	learner := slices.ContainsFunc(w.list, func(e *entry) bool { return e.learner })
+	return w.leader != "" && !w.listHidden && w.formed && (learner || len(w.list) < w.Cluster.Spec.Size)
 }
 
 // tell changes the world by one statement: a subject, a name where there are several, and words.
@@ -148,6 +163,9 @@ func (w *world) tellCluster(words []string) {
 		case "size":
 			c.Spec.Size = number(value)
 		case "version":
+			if len(w.Members) > 0 {
+				w.hashes[c.Spec.FinalVersion] = w.hash
+			}
 			c.Spec.FinalVersion = value
 		case "hash":
 			w.hash = value

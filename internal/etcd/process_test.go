@@ -104,9 +104,11 @@ func (c *cluster) arguments(m *member, start core.Start) []string {
 			rendered.ClientURL(other.name), fmt.Sprintf("http://127.0.0.1:%d", other.client))
 	}
 	set := rendered.StatefulSet(core.ApplyMember{Member: m.name, Start: start, InitialCluster: founders})
+	pod := set.Spec.Template
+	initial := strings.NewReplacer("$(INITIAL_CLUSTER)", pod.Annotations[render.AnnotationInitialURLs], "$(INITIAL_CLUSTER_STATE)", pod.Annotations[render.AnnotationInitialState])
 	arguments := []string{"--log-level=error", "--unsafe-no-fsync", "--heartbeat-interval=50", "--election-timeout=500"}
-	for _, argument := range set.Spec.Template.Spec.Containers[0].Args {
-		arguments = append(arguments, strings.NewReplacer(replacements...).Replace(argument))
+	for _, argument := range pod.Spec.Containers[0].Args {
+		arguments = append(arguments, strings.NewReplacer(replacements...).Replace(initial.Replace(argument)))
 	}
 	return append(arguments, c.extra...)
 }

@@ -142,12 +142,14 @@ func applied(t *testing.T, wanted, live client.Object) {
 
 // pod is the pod of a member. It runs and is ready.
 func (s *situation) pod(name string) *corev1.Pod {
+	made := s.render().StatefulSet(core.ApplyMember{Member: name, Start: core.StartSealed}).Spec.Template
+	made.Annotations[render.AnnotationMemberHash], made.Annotations[render.AnnotationRestartHash] = "h", ""
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "default", Name: render.PodName(name), UID: types.UID("pod-of-" + name), Labels: s.render().MemberLabels(name),
-		Annotations:     map[string]string{render.AnnotationMemberHash: "h"},
+		Annotations:     made.Annotations,
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: name, UID: "w", Controller: new(true)}},
 	}}
-	pod.Spec.Containers = []corev1.Container{{Name: render.ContainerName}}
+	pod.Spec.Containers = []corev1.Container{{Name: render.ContainerName, Args: made.Spec.Containers[0].Args}}
 	pod.Status.PodIP = "10.0.0.1"
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	setContainer(pod, corev1.ContainerStatus{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}})

@@ -39,12 +39,27 @@ func TestMember(t *testing.T) {
 		w.MemberHash != s.render().MemberHash() || w.StorageHash != s.render().StorageHash() || !slices.Equal(w.InitialCluster, []string{"demo-0", "demo-1"}) {
 		t.Errorf("workload %+v", w)
 	}
-	if want := (core.Pod{Exists: true, UID: "pod-of-demo-0", MemberHash: "h", Running: true, Ready: true}); got.Pod != want {
+	if want := (core.Pod{Exists: true, UID: "pod-of-demo-0", MemberHash: "h", Start: core.StartSealed, Running: true, Ready: true}); got.Pod != want {
 		t.Errorf("pod %+v", got.Pod)
 	}
 	want := core.Volume{Name: "data-demo-0-0", UID: "claim-of-demo-0", Bound: true, OwnerUID: "uid-1", ClusterID: "c1", Kept: true, KeptWanted: true, Size: 1 << 30, WantedSize: 1 << 30}
 	if len(got.Volumes) != 1 || !reflect.DeepEqual(got.Volumes[0], want) {
 		t.Errorf("volumes %+v", got.Volumes)
+	}
+}
+
+// TestPodsMadeBefore: a StatefulSet is sealed; the pod that it has made before is what it is.
+func TestPodsMadeBefore(t *testing.T) {
+	s := newSituation()
+	founds, earlier := s.pod("demo-0"), s.pod("demo-1")
+	founds.Annotations[render.AnnotationInitialState] = "new"
+	earlier.Spec.Containers[0].Args = []string{"--initial-cluster=demo-0=u,demo-1=u", "--initial-cluster-state=existing"}
+	s.add(s.workload(t, "demo-0"), founds, s.workload(t, "demo-1"), earlier)
+	if pod := s.member(t, "demo-0").Pod; pod.Start != core.StartBootstrap || pod.StartFixed {
+		t.Errorf("%+v", pod)
+	}
+	if pod := s.member(t, "demo-1").Pod; pod.Start != core.StartJoin || !pod.StartFixed {
+		t.Errorf("%+v", pod)
 	}
 }
 

@@ -3,6 +3,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -46,6 +47,8 @@ type Observer struct {
 
 	// reach remembers the nodes that volumes can be reached from.
 	reach sync.Map
+	// watch remembers since when there has been a look at anything.
+	watch watch
 }
 
 // Observed is an observation, with what acting on it needs.
@@ -73,7 +76,8 @@ func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (
 		return Observed{}, err
 	}
 	observed := Observed{Render: built}
-	observed.Now = o.Now().Truncate(time.Second)
+	now := o.Now()
+	observed.Now, observed.WatchedSince = now.Truncate(time.Second), o.watch.look(now, time.Now())
 	observed.Cluster = core.Cluster{
 		Namespace: cluster.Namespace, Name: cluster.Name, UID: string(cluster.UID),
 		Generation: cluster.Generation, Deleting: !cluster.DeletionTimestamp.IsZero(), Recorded: recorded,
@@ -103,24 +107,29 @@ func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (
 
 // target is the cluster as it is to be next: with the version to run next on the way to that of the spec.
 func (o *Observer) target(built render.Cluster, recorded core.Report, held holdings, etcd core.Etcd) render.Cluster {
-	var runs []string
+	var fleet core.Fleet
 	answered := map[string]bool{}
 	for _, s := range etcd.Statuses {
 		if s.Answered {
-			runs, answered[s.Member] = append(runs, s.Version), true
+			fleet.Runs, answered[s.Member] = append(fleet.Runs, s.Version), true
+			fleet.Answers, fleet.Told = true, cmp.Or(fleet.Told, s.DowngradeTarget)
 		}
+	}
+	templates := map[string]string{}
+	for i := range held.workloads {
+		w := &held.workloads[i]
+		fleet.Asleep = fleet.Asleep || w.Spec.Replicas != nil && *w.Spec.Replicas == 0
+		templates[w.Name] = versionOf(w.Spec.Template.Spec)
 	}
 	for _, m := range recorded.Members {
-		if !answered[m.Name] {
-			runs = append(runs, m.Version)
+		if !answered[m.Name] && m.Version != "" {
+			fleet.Runs, fleet.Away = append(fleet.Runs, m.Version), append(fleet.Away, templates[m.Name])
 		}
 	}
-	asleep := slices.ContainsFunc(held.workloads, func(w appsv1.StatefulSet) bool {
-		return w.Spec.Replicas != nil && *w.Spec.Replicas == 0
-	})
+	fleet.Joining = etcd.List.Joining(int(*built.Spec.Size))
 	built.VolumeSize = smallestVolume(held.claims)
 	built.Voters = voters(int(*built.Spec.Size), recorded, etcd)
-	if next := core.Waypoint(built.Spec.Version, runs, asleep); next != built.Spec.Version {
+	if next := core.Waypoint(built.Spec.Version, fleet); next != built.Spec.Version {
 		built.EtcdCluster = built.DeepCopy()
 		built.Spec.Version = next
 	}
@@ -336,6 +345,17 @@ func (o *Observer) staleConfigs(ctx context.Context, c render.Cluster, held hold
 	return stale, nil
 }
 
+// versionOf is the etcd version of a pod, by the tag of its image.
+func versionOf(pod corev1.PodSpec) string {
+	for _, container := range pod.Containers {
+		if container.Name == render.ContainerName {
+			_, version, _ := strings.Cut(container.Image[strings.LastIndex(container.Image, ":")+1:], "v")
+			return version
+		}
+	}
+	return ""
+}
+
 // configOf is the ConfigMap that a pod's etcd reads its settings from.
 func configOf(pod corev1.PodSpec) string {
 	for _, container := range pod.Containers {
@@ -392,6 +412,7 @@ func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Wo
 		UID:         string(live.UID),
 		MemberHash:  live.Annotations[render.AnnotationMemberHash],
 		StorageHash: live.Annotations[render.AnnotationStorageHash],
+		Version:     versionOf(live.Spec.Template.Spec),
 		Settled:     live.Status.ObservedGeneration >= live.Generation,
 		Start:       render.StartOf(live),
 		Stopped:     live.Spec.Replicas != nil && *live.Spec.Replicas == 0,

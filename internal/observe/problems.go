@@ -33,6 +33,7 @@ func ObservePod(pod *corev1.Pod) core.Pod {
 		RestartHash: pod.Annotations[render.AnnotationRestartHash],
 		Problem:     podProblem(pod),
 	}
+	observed.Start, observed.StartFixed = render.PodStart(pod)
 	for _, condition := range pod.Status.Conditions {
 		switch condition.Type {
 		case corev1.PodReady:

@@ -147,6 +147,7 @@ func TestWaypoints(t *testing.T) {
 			s.cluster.Spec.Config = map[string]v1alpha1.ConfigValue{"feature-gates": "FastLeaseKeepAlive=true", "max-learners": "1"}
 			if test.recorded != "" {
 				s.cluster.Status.Members = recorded(test.recorded, "leader")
+				s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, Version: test.recorded}}
 			}
 			if test.answers != "" {
 				s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, Version: test.answers}}
@@ -168,6 +169,39 @@ func TestWaypoints(t *testing.T) {
 			if spec.MemberHash != want.MemberHash() || spec.RestartHash != want.RestartHash() || spec.MaxLearners != want.MaxLearners() ||
 				spec.SnapshotCount != want.SnapshotCount() || o.Render.ConfigMap() != want.ConfigMap() || o.Objects[0].Name != want.ConfigMap() {
 				t.Errorf("%+v", spec)
+			}
+		})
+	}
+	for name, test := range map[string]struct {
+		spec, recorded, template, want string
+		joining                        bool
+	}{
+		"a member is away":                         {"3.7.3", "3.6.14", "3.6.14", "3.6.14", false},
+		"a member is away, and was to move":        {"3.7.3", "3.6.14", "3.7.3", "3.7.3", false},
+		"a member is away, and is to have a patch": {"3.6.16", "3.6.14", "3.6.14", "3.6.16", false},
+		"members are to join, and it goes back":    {"3.5.33", "", "3.6.14", "3.6.14", true},
+		"members are to join, and it goes up":      {"3.7.3", "", "3.6.14", "3.6.14", true},
+		"it goes back":                             {"3.5.33", "", "3.6.14", "3.5.33", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSituation()
+			s.cluster.Spec.Version = test.template
+			s.add(s.workload(t, "demo-1"))
+			if got := s.member(t, "demo-1").Workload.Version; got != test.template {
+				t.Errorf("the StatefulSet has version %q", got)
+			}
+			s.cluster.Spec.Version = test.spec
+			s.lists(s.listed("demo-0"))
+			s.cluster.Spec.Size = new(int32(1))
+			if test.joining {
+				s.cluster.Spec.Size = new(int32(3))
+			}
+			s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, Version: "3.6.14"}}
+			if test.recorded != "" {
+				s.cluster.Status.Members = recorded(test.recorded, "leader", "voter")
+			}
+			if got := s.observe(t).Cluster.Spec.Version; got != test.want {
+				t.Errorf("%s is next, want %s", got, test.want)
 			}
 		})
 	}

@@ -1,10 +1,14 @@
 package render_test
 
 import (
+	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
@@ -37,9 +41,13 @@ func TestHowMembersStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			set := plain().StatefulSet(test.member)
 			for _, want := range []string{"--initial-cluster=" + test.initial, "--initial-cluster-state=" + test.state, "--initial-cluster-token=default-demo-uid-1"} {
-				if args := etcdOf(set).Args; !slices.Contains(args, want) {
+				if args := started(set.Spec.Template); !slices.Contains(args, want) {
 					t.Errorf("%s is not among %v", want, args)
 				}
+			}
+			pod := &corev1.Pod{ObjectMeta: set.Spec.Template.ObjectMeta, Spec: set.Spec.Template.Spec}
+			if got, fixed := render.PodStart(pod); got != test.member.Start || fixed {
+				t.Errorf("the start of its pod is read as %d, fixed: %t", got, fixed)
 			}
 			if got := render.StartOf(set); got != test.member.Start {
 				t.Errorf("its start is read as %d, want %d", got, test.member.Start)
@@ -51,6 +59,74 @@ func TestHowMembersStart(t *testing.T) {
 				t.Errorf("founders on the claim: %s", founders)
 			}
 		})
+	}
+}
+
+// started are the arguments that a container is started with: references to variables are worked out, and those to annotations.
+func started(pod corev1.PodTemplateSpec) []string {
+	var values []string
+	for _, variable := range pod.Spec.Containers[0].Env {
+		value := variable.Value
+		if from := variable.ValueFrom; from != nil {
+			name := strings.TrimSuffix(strings.TrimPrefix(from.FieldRef.FieldPath, "metadata.annotations['"), "']")
+			value = pod.Annotations[name]
+		}
+		values = append(values, "$("+variable.Name+")", value)
+	}
+	var args []string
+	for _, arg := range pod.Spec.Containers[0].Args {
+		args = append(args, strings.NewReplacer(values...).Replace(arg))
+	}
+	return args
+}
+
+// TestSealingChangesAnnotationsOnly: a pod that was made to found or to join is started as a sealed one once its annotations
+// are those of one. Nothing else of it could be changed.
+func TestSealingChangesAnnotationsOnly(t *testing.T) {
+	c := everything()
+	sealed := c.StatefulSet(core.ApplyMember{Member: "demo-1", Start: core.StartSealed}).Spec.Template
+	for _, start := range []core.Start{core.StartBootstrap, core.StartJoin} {
+		made := c.StatefulSet(core.ApplyMember{Member: "demo-1", Start: start, InitialCluster: []string{"demo-0", "demo-1"}}).Spec.Template
+		if slices.Equal(started(made), started(sealed)) {
+			t.Error("it is started as a sealed one already")
+		}
+		maps.Copy(made.Annotations, c.StartAnnotations(core.ApplyMember{Member: "demo-1", Start: core.StartSealed}))
+		if !reflect.DeepEqual(made, sealed) || !slices.Contains(started(made), "--initial-cluster-state=existing") {
+			t.Errorf("%v, want %v", made, sealed)
+		}
+	}
+}
+
+// TestPodStart: what is not known to be sealed is not.
+func TestPodStart(t *testing.T) {
+	bare := func(args ...string) *corev1.Pod {
+		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "sidecar", Args: []string{"--initial-cluster-state=new"}}, {Name: render.ContainerName, Args: args}}}}
+	}
+	with := func(pod *corev1.Pod, urls, state string) *corev1.Pod {
+		pod.Annotations = map[string]string{render.AnnotationInitialURLs: urls, render.AnnotationInitialState: state}
+		return pod
+	}
+	ours := []string{"--name=demo-0", "--initial-cluster=$(INITIAL_CLUSTER)", "--initial-cluster-state=$(INITIAL_CLUSTER_STATE)"}
+	for name, test := range map[string]struct {
+		pod   *corev1.Pod
+		start core.Start
+		fixed bool
+	}{
+		"it founds":                         {with(bare(ours...), "demo-0=u,demo-1=u", "new"), core.StartBootstrap, false},
+		"it founds alone":                   {with(bare(ours...), "demo-0=u", "new"), core.StartBootstrap, false},
+		"it joins":                          {with(bare(ours...), "demo-0=u,demo-1=u", "existing"), core.StartJoin, false},
+		"it is sealed":                      {with(bare(ours...), "demo-0=u", "existing"), core.StartSealed, false},
+		"its annotations were taken away":   {bare(ours...), core.StartJoin, false},
+		"one of them was":                   {with(bare(ours...), "", "existing"), core.StartJoin, false},
+		"an earlier operator's, founding":   {bare("--initial-cluster=demo-0=u", "--initial-cluster-state=new"), core.StartBootstrap, true},
+		"an earlier operator's, sealed":     {bare("--initial-cluster=demo-0=u", "--initial-cluster-state=existing"), core.StartSealed, true},
+		"an earlier operator's, annotated":  {with(bare("--initial-cluster=demo-0=u,demo-1=u", "--initial-cluster-state=new"), "demo-0=u", "existing"), core.StartBootstrap, true},
+		"only one argument is told by them": {with(bare("--initial-cluster=$(INITIAL_CLUSTER)", "--initial-cluster-state=new"), "demo-0=u", "existing"), core.StartBootstrap, true},
+		"it has no arguments":               {bare(), core.StartJoin, true},
+	} {
+		if start, fixed := render.PodStart(test.pod); start != test.start || fixed != test.fixed {
+			t.Errorf("%s: read as %d, fixed: %t", name, start, fixed)
+		}
 	}
 }
 
@@ -245,7 +321,7 @@ func TestFitting(t *testing.T) {
 	} {
 		set := test.made.StatefulSet(memberZero)
 		fitting := test.asked.Fitting(set).StatefulSet(memberZero)
-		if !slices.Equal(etcdOf(fitting).Args, etcdOf(set).Args) || !slices.Equal(etcdOf(fitting).VolumeMounts, etcdOf(set).VolumeMounts) {
+		if !slices.Equal(etcdOf(fitting).Args, etcdOf(set).Args) || !reflect.DeepEqual(etcdOf(fitting).VolumeMounts, etcdOf(set).VolumeMounts) {
 			t.Errorf("%s: %v", name, etcdOf(fitting).Args)
 		}
 	}

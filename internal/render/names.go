@@ -28,8 +28,12 @@ const (
 	AnnotationRestartHash = "etcd.etcd.io/restart-hash"
 	// AnnotationResizeRefused is, on a pod, the member hash whose CPU and memory it could not be given in place.
 	AnnotationResizeRefused = "etcd.etcd.io/resize-refused"
-	// AnnotationInitialCluster are the members that a member founds the cluster with, or that it joins.
+	// AnnotationInitialCluster are, on a StatefulSet, the members that a member founds the cluster with, or that it joins.
 	AnnotationInitialCluster = "etcd.etcd.io/initial-cluster"
+	// AnnotationInitialURLs and AnnotationInitialState are, on a pod, what etcd is given as --initial-cluster and
+	// --initial-cluster-state. The kubelet reads them whenever it starts the container.
+	AnnotationInitialURLs  = "etcd.etcd.io/initial-cluster-urls"
+	AnnotationInitialState = "etcd.etcd.io/initial-cluster-state"
 	// AnnotationRemoved is, on a claim, whether its member was removed from the cluster: what it holds must never run again.
 	AnnotationRemoved = "etcd.etcd.io/removed"
 	// AnnotationReplaceMembers is, on an EtcdCluster, set by people: the members, separated by commas, that are to be

@@ -2,6 +2,7 @@ package render
 
 import (
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -25,7 +26,8 @@ func (c Cluster) podTemplate(member core.ApplyMember) corev1.PodTemplateSpec {
 		labels[name] = string(value)
 	}
 	maps.Copy(labels, c.MemberLabels(member.Member))
-	annotations := map[string]string{AnnotationMemberHash: c.MemberHash(), AnnotationRestartHash: c.RestartHash()}
+	annotations := c.StartAnnotations(member)
+	annotations[AnnotationMemberHash], annotations[AnnotationRestartHash] = c.MemberHash(), c.RestartHash()
 	for name, value := range c.Spec.PodTemplate.Metadata.Annotations {
 		annotations[name] = string(value)
 	}
@@ -75,7 +77,7 @@ func (c Cluster) container(member core.ApplyMember) corev1.Container {
 		ImagePullPolicy: want.ImagePullPolicy,
 		Command:         []string{"/usr/local/bin/etcd"},
 		Args:            c.args(member),
-		Env:             want.Env,
+		Env:             append(slices.Clone(want.Env), startVariables()...),
 		EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: c.ConfigMap()},
 		}}},

@@ -69,17 +69,24 @@ func (c Cluster) StatefulSet(member core.ApplyMember) *appsv1.StatefulSet {
 // Fitting is the cluster as it fits a live StatefulSet: whether a member has a volume for its log is decided when it is
 // made, and its etcd has to go on looking there whatever the spec says by now.
 func (c Cluster) Fitting(live *appsv1.StatefulSet) Cluster {
-	var wal *v1alpha1.WALStorage
 	for i := range live.Spec.VolumeClaimTemplates {
 		if claim := &live.Spec.VolumeClaimTemplates[i]; claim.Name == WALVolume {
-			wal = &v1alpha1.WALStorage{Size: claim.Spec.Resources.Requests.Storage(), StorageClassName: claim.Spec.StorageClassName}
+			return c.WithLogOn(claim)
 		}
 	}
-	if (wal == nil) == (c.Spec.Storage.WAL == nil) {
+	return c.WithLogOn(nil)
+}
+
+// WithLogOn is the cluster with members that have such a volume for their log, or none.
+func (c Cluster) WithLogOn(claim *corev1.PersistentVolumeClaim) Cluster {
+	if (claim == nil) == (c.Spec.Storage.WAL == nil) {
 		return c
 	}
 	c.EtcdCluster = c.DeepCopy()
-	c.Spec.Storage.WAL = wal
+	c.Spec.Storage.WAL = nil
+	if claim != nil {
+		c.Spec.Storage.WAL = &v1alpha1.WALStorage{Size: claim.Spec.Resources.Requests.Storage(), StorageClassName: claim.Spec.StorageClassName}
+	}
 	return c
 }
 
@@ -98,17 +105,6 @@ func StartOf(live *appsv1.StatefulSet) core.Start {
 // args are the settings that differ from member to member, and those that belong to the operator alone.
 func (c Cluster) args(member core.ApplyMember) []string {
 	name := member.Member
-	members, state := []string{name}, "existing"
-	if member.Start != core.StartSealed {
-		members = member.InitialCluster
-	}
-	if member.Start == core.StartBootstrap {
-		state = "new"
-	}
-	var initial []string
-	for _, other := range members {
-		initial = append(initial, other+"="+c.PeerURL(other))
-	}
 	args := []string{
 		"--name=" + name,
 		"--data-dir=" + dataMount + "/data",
@@ -117,8 +113,8 @@ func (c Cluster) args(member core.ApplyMember) []string {
 		fmt.Sprintf("--listen-metrics-urls=http://0.0.0.0:%d", MetricsPort),
 		"--initial-advertise-peer-urls=" + c.PeerURL(name),
 		"--advertise-client-urls=" + c.ClientURL(name),
-		"--initial-cluster=" + strings.Join(initial, ","),
-		"--initial-cluster-state=" + state,
+		initialURLsFlag + reference(initialURLsVariable),
+		initialStateFlag + reference(initialStateVariable),
 		fmt.Sprintf("--initial-cluster-token=%s-%s-%s", c.Namespace, c.Name, c.UID),
 	}
 	if c.Spec.Storage.WAL != nil {

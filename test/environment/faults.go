@@ -73,7 +73,7 @@ func (e *Environment) connectPod(namespace, pod string, connected bool) error {
 	return fmt.Errorf("change the network of the pod %s/%s: it has none yet", namespace, pod)
 }
 
-// StopNode lets a node lose its power: its pods' processes die, and nobody reports so. The node's and its pods' readiness is
+// StopNode lets a node lose its power: its pods' processes die, with what they have in memory, and nobody reports so. The node's and its pods' readiness is
 // withdrawn as the node lifecycle controller does; the pods stay, those that are deleted stay terminating.
 func (e *Environment) StopNode(ctx context.Context, name string) error {
 	a := e.agent
@@ -92,6 +92,9 @@ func (e *Environment) StopNode(ctx context.Context, name string) error {
 		case <-worker.finished:
 		case <-ctx.Done():
 			return fmt.Errorf("stop the node %s: the pod %s/%s did not end: %w", name, worker.namespace, worker.name, ctx.Err())
+		}
+		if err := worker.forgetMemory(); err != nil {
+			return fmt.Errorf("stop the node %s: %w", name, err)
 		}
 	}
 	if err := a.reportNode(ctx, name, corev1.ConditionUnknown); err != nil {
@@ -126,16 +129,31 @@ func (e *Environment) WipeVolume(ctx context.Context, namespace, claim string) e
 		return fmt.Errorf("wipe the volume of the claim %s/%s: %w", namespace, claim, err)
 	}
 	folder := e.agent.volumeFolder(object.UID)
-	entries, err := os.ReadDir(folder)
-	if err != nil {
+	if err := emptyFolder(folder); err != nil {
 		return fmt.Errorf("wipe the volume of the claim %s/%s: %w", namespace, claim, err)
 	}
-	for _, entry := range entries {
-		if err := os.RemoveAll(filepath.Join(folder, entry.Name())); err != nil {
-			return fmt.Errorf("wipe the volume of the claim %s/%s: %w", namespace, claim, err)
-		}
+	return nil
+}
+
+// WipePodVolume empties a volume that lives as long as its pod, beneath that.
+func (e *Environment) WipePodVolume(namespace, pod, volume string) error {
+	worker, err := e.agent.worker(namespace, pod)
+	if err != nil {
+		return err
+	}
+	if err := emptyFolder(podVolume(e.agent.folder, worker.uid, volume)); err != nil {
+		return fmt.Errorf("wipe the volume %s of the pod %s/%s: %w", volume, namespace, pod, err)
 	}
 	return nil
+}
+
+// emptyFolder removes all that is in a folder, but not the folder: it is mounted.
+func emptyFolder(folder string) error {
+	entries, err := os.ReadDir(folder)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(folder, entry.Name())))
+	}
+	return err
 }
 
 // VolumeFolder is the folder that holds the content of a claim's volume.

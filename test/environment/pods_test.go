@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -153,5 +155,60 @@ func TestNamespaceEndsWithEverything(t *testing.T) {
 		if command, err := os.ReadFile(file); err == nil && strings.HasPrefix(string(command), "/usr/local/bin/etcd\x00--name=etcd-") {
 			t.Errorf("the process %s is still there: %q", file, command)
 		}
+	}
+}
+
+// TestAnnotationsReachTheNextStart: a variable from an annotation has the value that the annotation has when the container
+// starts, not when the pod was made.
+func TestAnnotationsReachTheNextStart(t *testing.T) {
+	namespace := cluster.NewNamespace(t)
+	create(t, singlePod(namespace, func(pod *corev1.Pod) {
+		pod.Annotations = map[string]string{"test/name": namespace + "-before"}
+		pod.Spec.Containers[0].Args = []string{"--name=$(NAME)", "--initial-cluster=$(NAME)=http://localhost:2380", "--data-dir=/tmp/$(NAME)"}
+		pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['test/name']"}}}}
+	}))
+	running := func(starts int32) func() error {
+		return func() error {
+			pod := getPod(t, namespace, "pod")
+			if !isReady(pod) || pod.Status.ContainerStatuses[0].RestartCount != starts {
+				return fmt.Errorf("the pod does not run: %+v", pod.Status)
+			}
+			return nil
+		}
+	}
+	named := func(name string) bool {
+		commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		return slices.ContainsFunc(commands, func(file string) bool {
+			command, _ := os.ReadFile(file) // It may have ended.
+			return strings.Contains(string(command), "--data-dir=/tmp/"+name+"\x00")
+		})
+	}
+	name := func(suffix string) string { return namespace + "-" + suffix }
+	annotate := func(value string) {
+		t.Helper()
+		pod := getPod(t, namespace, "pod")
+		changed := pod.DeepCopy()
+		changed.Annotations["test/name"] = value
+		if err := cluster.Client.Patch(t.Context(), changed, client.MergeFrom(pod)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 10*time.Second, running(0))
+	if !named(name("before")) {
+		t.Error("the container has not started with the annotation")
+	}
+	annotate(name("after"))
+	if named(name("after")) {
+		t.Error("the container has started again by the annotation")
+	}
+	// The kubelet hears of it a moment later.
+	for starts := int32(1); !named(name("after")); starts++ {
+		if starts > 3 {
+			t.Fatal("the container does not start with the annotation as it is by now")
+		}
+		if err := cluster.KillMember(namespace, "pod", syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 10*time.Second, running(starts))
 	}
 }

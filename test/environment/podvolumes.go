@@ -24,12 +24,31 @@ func podFolder(folder string, uid types.UID) string {
 // removePodFolder removes what a pod had on its node. Mounts are in the containers' own namespaces, so that nothing else is reached.
 func removePodFolder(folder string, uid types.UID) { _ = os.RemoveAll(podFolder(folder, uid)) }
 
+// podVolume is the folder of a volume that lives as long as its pod.
+func podVolume(folder string, uid types.UID, volume string) string {
+	return filepath.Join(podFolder(folder, uid), "volumes", volume)
+}
+
+// forgetMemory empties the volumes that are in memory, as the loss of a node's power does.
+func (w *podWorker) forgetMemory() error {
+	for index := range w.pod.Spec.Volumes {
+		volume := &w.pod.Spec.Volumes[index]
+		if volume.EmptyDir == nil || volume.EmptyDir.Medium != corev1.StorageMediumMemory {
+			continue
+		}
+		if err := emptyFolder(podVolume(w.agent.folder, w.uid, volume.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("empty the volume %s of the pod %s/%s: %w", volume.Name, w.namespace, w.name, err)
+		}
+	}
+	return nil
+}
+
 // mountVolumes makes the pod's volumes and returns the host's folder of each.
 func (w *podWorker) mountVolumes(ctx context.Context, inputs podInputs) (map[string]string, error) {
 	folders := map[string]string{}
 	for index := range inputs.pod.Spec.Volumes {
 		volume := &inputs.pod.Spec.Volumes[index]
-		folder := filepath.Join(podFolder(w.agent.folder, w.uid), "volumes", volume.Name)
+		folder := podVolume(w.agent.folder, w.uid, volume.Name)
 		if source := volume.PersistentVolumeClaim; source != nil {
 			claim, err := w.agent.claims.PersistentVolumeClaims(w.namespace).Get(source.ClaimName)
 			if err != nil {

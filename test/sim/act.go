@@ -15,6 +15,11 @@ type Late struct {
 	Same bool
 	// Expect is the member list that was decided on.
 	Expect Set
+	// Target is what etcd is told to go back to; Flush is whether the log is flushed before a restart.
+	Target Minor
+	Flush  bool
+	// EndDowngrade is whether a downgrade is cancelled before a member is added.
+	EndDowngrade bool
 }
 
 // LateKind is what a decision is about.
@@ -31,6 +36,8 @@ const (
 	DeleteSet
 	DeleteClaim
 	Disarm
+	Downgrade
+	Cancel
 )
 
 // about is the kind of object that a decision is about.
@@ -42,7 +49,7 @@ func (k LateKind) about() Same {
 		return SameWorkload
 	case DeleteClaim:
 		return SameClaim
-	case NotLate, Handover, Add, Promote, Remove, Disarm:
+	case NotLate, Handover, Add, Promote, Remove, Disarm, Downgrade, Cancel:
 	}
 	return 0
 }
@@ -55,14 +62,14 @@ func order(action core.Action) Late {
 		m := at(a.Member)
 		return Late{
 			Kind: Restart, Member: m, Needs: uint8(a.Needs), OnlyIfDown: a.OnlyIfDown, //nolint:gosec // Ten at most.
-			NoneReady: a.OnlyIfNoneReady, Same: a.PodUID == uid("pod", int(m), true),
+			NoneReady: a.OnlyIfNoneReady, Same: a.PodUID == uid("pod", int(m), true), Flush: a.FlushLog > 0,
 		}
 	case core.MoveLeader:
 		return Late{Kind: Handover, Member: at(a.From), To: at(a.To)}
 	case core.AddMember:
-		return Late{Kind: Add, Member: at(a.Member), Via: at(a.Via), Expect: byIDs(a.Expect)}
+		return Late{Kind: Add, Member: at(a.Member), Via: at(a.Via), Expect: byIDs(a.Expect), EndDowngrade: a.EndDowngrade}
 	case core.PromoteMember:
-		return Late{Kind: Promote, Member: at(a.Member), Via: at(a.Via)}
+		return Late{Kind: Promote, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)} //nolint:gosec // Ten at most.
 	case core.RemoveMember:
 		return Late{Kind: Remove, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)} //nolint:gosec // Ten at most.
 	case core.DeleteMember:
@@ -73,6 +80,10 @@ func order(action core.Action) Late {
 		return Late{Kind: DeleteClaim, Member: m, Via: at(a.Via), Same: a.Volumes[0].UID == uid("claim", int(m), true)}
 	case core.DisarmAlarm:
 		return Late{Kind: Disarm, Member: ordinalOf(a.ID), Via: at(a.Via)}
+	case core.EnableDowngrade:
+		return Late{Kind: Downgrade, Target: minorOf(a.Target), Via: at(a.Via)}
+	case core.CancelDowngrade:
+		return Late{Kind: Cancel, Via: at(a.Via)}
 	}
 	panic("the model does not know the action " + action.Step())
 }
@@ -91,14 +102,11 @@ func (w *World) carryOut(s *State, a Late, p *Pass) bool {
 	case Handover:
 		return w.handOver(s, a, p)
 	case Add:
-		// Nothing may bear the name, and the list has to be the one that was decided on.
-		return (blind || a.Expect == s.list() && (m >= MaxMembers || s.Live.Members[m].empty())) && w.add(s, m, p)
+		return w.add(s, a, p)
 	case Promote:
-		w.checkPromote(s, m, p)
-		return w.promoteMember(s, m)
+		return w.promote(s, a, p)
 	case Remove:
-		answering := s.count(func(other int) bool { return other != m && !s.Nodes[other].Unreachable })
-		return (blind || a.Expect == s.list() && answering >= int(a.Needs)) && w.remove(s, m, p)
+		return (blind || a.Expect == s.list() && s.answering(m) >= int(a.Needs)) && w.remove(s, m, p)
 	case DeleteSet:
 		return (blind || a.Same && !s.list().has(m)) && s.Live.Members[m].Workload.Exists && w.deleteSet(s, m, p)
 	case DeleteClaim:
@@ -111,6 +119,11 @@ func (w *World) carryOut(s *State, a Late, p *Pass) bool {
 		}
 		s.Alarms &^= 1 << m
 		return true
+	case Downgrade:
+		return s.enableDowngrade(a.Target)
+	case Cancel:
+		s.Downgrade = 0
+		return true
 	case NotLate:
 	}
 	return false
@@ -120,9 +133,17 @@ func (w *World) carryOut(s *State, a Late, p *Pass) bool {
 func (w *World) act(s *State, seen Cluster, action core.Action, p *Pass) bool {
 	switch a := action.(type) {
 	case core.ApplyMember:
-		return w.apply(s, seen, a)
+		return w.apply(s, seen, a, p)
 	case core.MarkVolumes:
 		return w.mark(s, seen, a)
+	case core.SealPod:
+		m := memberOf(a.Member)
+		pod := &s.Live.Members[m].Pod
+		if !pod.Exists || pod.Deleting || a.PodUID != uid("pod", m, true) && !w.Operator.Blind {
+			return false
+		}
+		pod.Template.Start, pod.Template.Initial = core.StartSealed, 0
+		return true
 	case core.RetireVolumes:
 		m, via := memberOf(a.Member), memberOf(a.Via)
 		claim := &s.Live.Members[m].Claim
@@ -143,10 +164,13 @@ func (w *World) act(s *State, seen Cluster, action core.Action, p *Pass) bool {
 
 // apply makes or changes a StatefulSet. What it says comes from the spec that the operator saw, except for the claim
 // templates of one that exists: they are immutable.
-func (w *World) apply(s *State, seen Cluster, a core.ApplyMember) bool {
+func (w *World) apply(s *State, seen Cluster, a core.ApplyMember, p *Pass) bool {
 	m := memberOf(a.Member)
 	workload := &s.Live.Members[m].Workload
-	want := Template{Hash: seen.Hash, Start: a.Start, Initial: mask(a.InitialCluster), Token: seen.Incarnation, Stopped: a.Stopped}
+	if a.FlushLog > 0 && !s.flush(m) {
+		return false
+	}
+	want := Template{Hash: seen.Hash, Start: a.Start, Initial: mask(a.InitialCluster), Token: seen.Incarnation, Stopped: a.Stopped, Minor: p.next}
 	s.Next, s.Used = max(s.Next, uint8(m+1)), max(s.Used, uint8(m+1)) //nolint:gosec // There are ten members at most.
 	if want.Start == core.StartSealed {
 		// Sealed members have themselves only in their initial cluster, whoever founded it.
@@ -221,6 +245,9 @@ func (w *World) restart(s *State, a Late, p *Pass) bool {
 	if pod.Deleting {
 		return true
 	}
+	if a.Flush && !s.flush(m) {
+		return false
+	}
 	w.checkRestart(s, m, p)
 	s.Nodes[m].DownByUs = s.serves(m)
 	pod.Deleting = true
@@ -271,8 +298,31 @@ func (w *World) recreate(s *State, a core.RecreateMember, half bool, p *Pass) bo
 	return true
 }
 
-// add adds a member, if etcd lets it.
-func (w *World) add(s *State, m int, p *Pass) bool {
+// answering counts the voters that serve and can be asked, without one.
+func (s *State) answering(without int) int {
+	return s.count(func(m int) bool { return m != without && !s.Nodes[m].Unreachable })
+}
+
+// promote makes a learner a voter, if etcd lets it: the list has to be the one that was decided on, the member has to serve, and
+// enough voters.
+func (w *World) promote(s *State, a Late, p *Pass) bool {
+	m := int(a.Member)
+	if !w.Operator.Blind && (a.Expect != s.list() || s.answering(m) < int(a.Needs) || !s.serves(m) || s.Nodes[m].Unreachable) {
+		return false
+	}
+	w.checkPromote(s, m, p)
+	return w.promoteMember(s, m)
+}
+
+// add adds a member, if etcd lets it: nothing may bear the name, and the list has to be the one that was decided on.
+func (w *World) add(s *State, a Late, p *Pass) bool {
+	m := int(a.Member)
+	if !w.Operator.Blind && (a.Expect != s.list() || m < MaxMembers && !s.Live.Members[m].empty()) {
+		return false
+	}
+	if a.EndDowngrade {
+		s.Downgrade = 0
+	}
 	if m >= MaxMembers {
 		p.beyond = true
 		return false

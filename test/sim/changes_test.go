@@ -124,7 +124,7 @@ func promote(o core.Observation, ready func(core.Listed) bool) core.Decision {
 	d := core.Decide(o)
 	for _, l := range o.Etcd.List.Members {
 		if l.Learner && l.Started && leading(o) != "" && ready(l) {
-			return instead(d, core.PromoteMember{Member: l.Name, ID: l.ID, Via: leading(o)})
+			return instead(d, core.PromoteMember{Member: l.Name, ID: l.ID, Via: leading(o), Expect: listed(o)})
 		}
 	}
 	return d

@@ -71,7 +71,7 @@ func (w *World) round(s *State, p *Pass) {
 	w.settle(s)
 	for i := range environment {
 		step := &environment[i]
-		if !step.Fair {
+		if !step.Fair || step.Topic == Versions && w.Minor == 0 {
 			continue
 		}
 		for m := range max(s.members(), 1) {

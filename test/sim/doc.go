@@ -17,6 +17,10 @@
 //     and a removed one ends; quorum, leadership, what each process answers; the alarm CORRUPT;
 //   - writes: clients write all the time, so that whoever does not take part while a quorum commits lacks an acknowledged
 //     write until it has caught up, and may not lead before;
+//   - versions, in the worlds that have the topic: the minors 3.5 to 3.7 that members run and that the user asks for; etcd's
+//     cluster version, the version of each member's data, and what etcd was told to go back to; when etcd refuses that, and
+//     which members do not start or may not join for their version (https://etcd.io/docs/v3.6/downgrades/downgrading-etcd/
+//     and server/etcdserver/version of etcd); entries of 3.5 in the log, with which 3.7 does not start;
 //   - faults: crashes, deleted pods and StatefulSets, lost and wiped volumes, corrupt data, unreadable logs, nodes that
 //     are gone, members cut off from the others, members that only the operator cannot reach, members removed by hand,
 //     quota, an operator that ends between two writes, a cache that stands still while the cluster moves on, a lost status;
@@ -25,10 +29,13 @@
 //   - time, as far as patience goes: "a long time passes" is a step, after which whoever is unhealthy has been so for
 //     longer than any patience.
 //
-// What is not: versions and downgrades, alarms for space, supporting objects, several volumes a member, growing volumes,
+// What is not: patches of a minor, alarms for space, supporting objects, several volumes a member, growing volumes,
 // resizing in place, members in memory, members that were added by hand, and disks that are emptied under a pod that
-// stays. A founding member counts as having run from the moment that the operator has recorded it: before that only etcd
-// itself can refuse to found again, and volumes are not lost in the moment before etcd can. In place of every recorded status the model keeps the facts that decisions depend on;
-// conflicts are thus rarer than in reality, which makes more possible, not less. A name may be used again if nothing was
-// ever made under it: etcd's IDs tell the two apart.
+// stays. Data gets a later version together with the cluster version: in etcd it takes moments. Members never write a
+// snapshot by themselves, so that the log keeps what it has until it is flushed. A founding member counts as having run
+// from the moment that the operator has recorded it: before that only etcd itself can refuse to found again, and volumes
+// are not lost in the moment before etcd can. The only member of a cluster may be stranded if its pod is lost between two
+// wishes for its version; see stranded. In place of every recorded status the model keeps the facts that decisions depend
+// on; conflicts are thus rarer than in reality, which makes more possible, not less. A name may be used again if nothing
+// was ever made under it: etcd's IDs tell the two apart.
 package sim

@@ -15,6 +15,9 @@ var edits = []Step{
 	{Name: "the user asks for 1 member", Topic: Sizes, Do: setSize(1)},
 	{Name: "the user asks for 3 members", Topic: Sizes, Do: setSize(3)},
 	{Name: "the user asks for 5 members", Topic: Sizes, Do: setSize(5)},
+	{Name: "the user asks for 3.5", Topic: Versions, Do: setMinor(V35)},
+	{Name: "the user asks for 3.6", Topic: Versions, Do: setMinor(V36)},
+	{Name: "the user asks for 3.7", Topic: Versions, Do: setMinor(V37)},
 	{Name: "the user asks for the replacement of", Topic: Replacing, Each: true, Do: askReplacement},
 }
 
@@ -55,6 +58,12 @@ func setSize(size uint8) func(*World, *State, int, *Pass) bool {
 	}
 }
 
+func setMinor(minor Minor) func(*World, *State, int, *Pass) bool {
+	return func(w *World, s *State, m int, p *Pass) bool {
+		return slices.Contains(w.Minors, minor) && edit(func(c *Cluster) { c.Minor = minor })(w, s, m, p)
+	}
+}
+
 func askReplacement(w *World, s *State, m int, p *Pass) bool {
 	return s.list().has(m) && edit(func(c *Cluster) { c.Replace |= 1 << m })(w, s, m, p)
 }
@@ -72,7 +81,7 @@ func makeAgain(w *World, s *State, _ int, _ *Pass) bool {
 	cluster := &s.Live.Cluster
 	could := !cluster.Exists && cluster.Incarnation+1 < w.Incarnations
 	if could {
-		*cluster = Cluster{Exists: true, Incarnation: cluster.Incarnation + 1, Size: uint8(w.Size)} //nolint:gosec // Five at most.
+		*cluster = Cluster{Exists: true, Incarnation: cluster.Incarnation + 1, Size: uint8(w.Size), Minor: w.Minor} //nolint:gosec // Five at most.
 		s.SameCluster = false
 	}
 	return could

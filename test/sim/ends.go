@@ -111,7 +111,7 @@ func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 		}
 		return
 	}
-	if s.recoverable() < s.quorum() || w.blockedByVolumes(s, v) || w.excused(s, v) || w.waitsForLeaving(s) {
+	if w.Minor != 0 && s.stranded() || s.recoverable() < s.quorum() || w.blockedByVolumes(s, v) || w.excused(s, v) || w.waitsForLeaving(s) {
 		return
 	}
 	if cluster.Status.ID != s.Formed {
@@ -129,6 +129,9 @@ func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 			w.checkGone(s, m, p)
 		}
 	}
+	if s.Version != cluster.Minor || s.Downgrade != 0 {
+		p.broke(Delivers, "the cluster version is %s and the downgrade to %q is enabled, but spec.version is %s", s.Version, s.Downgrade.data(), cluster.Minor)
+	}
 	if s.Alarms != 0 {
 		p.broke(Delivers, "an alarm is raised for %s", join(s.Alarms))
 	}
@@ -140,11 +143,11 @@ func (w *World) checkMember(s *State, m int, p *Pass) {
 	switch {
 	case !s.serves(m) || member.Claim.Old:
 		p.broke(Delivers, "%s does not serve", memberName(m))
-	case member.Workload.Want.Hash != cluster.Hash || member.Pod.Template.Hash != cluster.Hash:
+	case member.Workload.Want.Hash != cluster.Hash || member.Pod.Template.Hash != cluster.Hash || member.Pod.Template.Minor != cluster.Minor:
 		p.broke(Delivers, "%s does not run what the spec asks", memberName(m))
 	case member.Claim.Marked != s.Formed || member.Claim.Owner != cluster.Incarnation || member.Claim.Removed:
 		p.broke(Delivers, "%s is not marked", memberName(m))
-	case member.Workload.Want.Start != core.StartSealed:
+	case member.Workload.Want.Start != core.StartSealed || member.Pod.Template.Start != core.StartSealed:
 		p.broke(Delivers, "%s is not sealed", memberName(m))
 	case member.Claim.Storage != cluster.Storage:
 		p.broke(Delivers, "%s has a volume that the spec does not ask for", memberName(m))

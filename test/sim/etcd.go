@@ -25,6 +25,10 @@ func start(w *World, s *State, m int, p *Pass) bool {
 		}
 		// What was written before it came it does not have.
 		claim.Old = s.Formed == claim.Data && s.Leader != 0
+		s.copied(m)
+	}
+	if claim.Log == Covered {
+		claim.Log = NewLog
 	}
 	pod.Phase = Running
 	form(s, m, claim.Data, p)
@@ -41,6 +45,8 @@ func (w *World) refuses(s *State, m int) Phase {
 		return FailingCorrupt
 	case claim.Data != 0 && claim.Data == s.Formed && !s.list().has(m) && s.Leader != 0:
 		return FailingRemoved
+	case s.unfit(m, template.Minor) != "":
+		return Failing
 	case claim.Data != 0:
 		return Running
 	case template.Start == core.StartSealed:

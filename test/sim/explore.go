@@ -26,7 +26,7 @@ type choice struct {
 }
 
 // most is the number of writes of a pass that it can be cut off after.
-const most = 11
+const most = 16
 
 // choices is everything that can happen, in the order in which it is tried.
 func choices() []choice {
@@ -116,6 +116,7 @@ func (e *Explorer) possible() []choice {
 func (w *World) initial() State {
 	var s State
 	s.Live.Cluster.Exists, s.Live.Cluster.Size = true, uint8(w.Size) //nolint:gosec // Five at most.
+	s.Live.Cluster.Minor = w.Minor
 	var p Pass
 	for range longestSuffix {
 		if w.Formed || w.Remade {

@@ -29,6 +29,8 @@ const (
 	Replacing
 	// Remaking the EtcdCluster.
 	Remaking
+	// Versions of etcd.
+	Versions
 
 	// Basics is everything that concerns a cluster whose members stay the same.
 	Basics = Crashes | Losses | Deletions | Networks | Caches | Cuts | Quotas | Specs | Storage | Remaking

@@ -36,6 +36,8 @@ type Template struct {
 	Token uint8
 	// Stopped StatefulSets have no pod.
 	Stopped bool
+	// Minor is the version of etcd.
+	Minor Minor
 }
 
 // Workload is a StatefulSet. Its owner is the EtcdCluster that is in the token.
@@ -99,6 +101,9 @@ type Claim struct {
 	// Old is whether the data lacks a write that was acknowledged.
 	Old  bool
 	Harm Harm
+	// Stored is the version of the data. Log is what the log has of 3.5.
+	Stored Minor
+	Log    Log
 }
 
 // Absence is for how long a node has been gone.
@@ -129,6 +134,8 @@ type Record struct {
 	Founders, Members Set
 	Next, Count       uint8
 	Doing             Doing
+	// Versions are those of the members, by two bits each.
+	Versions uint32
 }
 
 // Cluster is the EtcdCluster object.
@@ -138,8 +145,10 @@ type Cluster struct {
 	Incarnation uint8
 	Size        uint8
 	Hash        Hash
-	Paused      bool
-	Storage     uint8
+	// Minor is the version that is wanted.
+	Minor   Minor
+	Paused  bool
+	Storage uint8
 	// Replace are the members that the user wants to have replaced.
 	Replace Set
 	Status  Record
@@ -199,6 +208,8 @@ type Etcd struct {
 	Alarms Set
 	// Leader is the member that leads, plus one.
 	Leader uint8
+	// Version is etcd's cluster version, Downgrade the one that it was told to go back to.
+	Version, Downgrade Minor
 }
 
 func (e *Etcd) list() Set { return e.Voters | e.Learners }
@@ -236,8 +247,13 @@ type World struct {
 	ClassMissing bool
 	// Incarnations is how often the EtcdCluster can be made under its name.
 	Incarnations uint8
-	Faults       int
-	Edits        int
+	// Minor is the version at first, and Minors are those that the user may ask for; without, versions are not modeled.
+	Minor  Minor
+	Minors []Minor
+	// Waypoint takes the place of the core's, for mutants.
+	Waypoint func(wanted string, fleet core.Fleet) string
+	Faults   int
+	Edits    int
 	// Topics are the kinds of faults and edits that can happen; none means those of Basics.
 	Topics Topic
 	// Formed runs start with a cluster that serves and is recorded, the others with a new EtcdCluster.

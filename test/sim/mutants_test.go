@@ -48,7 +48,7 @@ func formed(size, faults, edits int) World {
 }
 
 func TestMutants(t *testing.T) {
-	for _, mutant := range slices.Concat(mutants, changers) {
+	for _, mutant := range slices.Concat(mutants, changers, movers) {
 		t.Run(strings.ReplaceAll(mutant.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			mutant.world.Operator = NewOperator(mutant.decide)

@@ -7,9 +7,6 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
-// version is the etcd version of all members: versions are not modeled.
-const version = "3.6.16"
-
 // now is the time of every observation; longAgo is longer ago than any patience lasts.
 var (
 	now     = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -22,8 +19,9 @@ func (w *World) visible(s *State) Kube {
 	for m := range s.members() {
 		member := &seen.Members[m]
 		member.Claim.Data, member.Claim.Old, member.Claim.Harm = 0, false, Intact
+		member.Claim.Stored, member.Claim.Log = 0, NewLog
 		member.Workload.Known = Template{}
-		member.Pod.Template = Template{Hash: member.Pod.Template.Hash}
+		member.Pod.Template = Template{Hash: member.Pod.Template.Hash, Minor: member.Pod.Template.Minor, Start: member.Pod.Template.Start}
 		member.Pod.Orphan = false
 		member.Pod.Ready = s.Leader != 0 && s.serves(m) && s.Voters.has(m)
 	}
@@ -51,12 +49,14 @@ func (w *World) view(s *State, unready bool) State {
 			v.Nodes[m].Unreachable = true
 		default:
 			seen.Claim.Data, seen.Claim.Old = s.Live.Members[m].Claim.Data, s.Live.Members[m].Claim.Old
+			seen.Claim.Stored = s.Live.Members[m].Claim.Stored
 			v.Nodes[m].Cut = s.Leader == 0 || !s.serves(m)
 			if seen.Claim.Data == s.Formed {
 				v.Alarms = s.Alarms
 			}
 			if !v.Nodes[m].Cut {
 				v.Etcd = s.Etcd
+				v.Version = 0
 			}
 		}
 	}
@@ -106,19 +106,19 @@ func spelled(set Set) []string {
 // observation spells a view out for the core.
 func (w *World) observation(v *State) core.Observation {
 	c := &v.Live.Cluster
-	hash := fmt.Sprint("h", c.Hash)
 	o := core.Observation{Now: now, Cluster: core.Cluster{
 		Namespace: "default", Name: "etcd", UID: fmt.Sprint("u", c.Incarnation), Generation: 1, Deleting: c.Deleting,
 		Spec: core.Spec{
-			Size: int(c.Size), Version: version, FinalVersion: version, MemberHash: hash, RestartHash: hash,
+			Size: int(c.Size), FinalVersion: c.Minor.String(),
 			StorageHash: fmt.Sprint("s", c.Storage), MaxLearners: w.MaxLearners, Replace: spelled(c.Replace),
-			UnhealthyAfter: 10 * time.Minute, KeepRemoved: w.Retain, Paused: c.Paused,
+			UnhealthyAfter: 10 * time.Minute, KeepRemoved: w.Retain, Paused: c.Paused, SnapshotCount: 1000,
 		},
 		Recorded: recorded(v),
 	}}
 	if c.Deleting {
 		return o
 	}
+	w.heading(v, &o)
 	for m := range v.members() {
 		member := &v.Live.Members[m]
 		if !member.empty() {
@@ -128,19 +128,25 @@ func (w *World) observation(v *State) core.Observation {
 			o.Etcd.Statuses = append(o.Etcd.Statuses, w.status(v, m))
 		}
 	}
+	o.Etcd.List = w.list(v)
+	return o
+}
+
+// list is the member list, if a leader is known.
+func (w *World) list(v *State) core.MemberList {
 	if v.Leader == 0 {
-		return o
+		return core.MemberList{}
 	}
-	o.Etcd.List = core.MemberList{Known: true, ClusterID: clusterID(v.Formed)}
+	list := core.MemberList{Known: true, ClusterID: clusterID(v.Formed)}
 	for m := range v.members() {
 		if v.list().has(m) {
-			o.Etcd.List.Members = append(o.Etcd.List.Members, core.Listed{
+			list.Members = append(list.Members, core.Listed{
 				ID: memberID(m, v.Formed), Name: memberName(m), PeerURL: "http://" + memberName(m),
 				Learner: v.Learners.has(m), Started: v.Started.has(m),
 			})
 		}
 	}
-	return o
+	return list
 }
 
 // recorded is the status, as far as it is modeled.
@@ -153,7 +159,7 @@ func recorded(v *State) core.Report {
 	for m := range v.members() {
 		if record.Members.has(m) {
 			r.Members = append(r.Members, core.MemberReport{
-				Name: memberName(m), Healthy: !v.Live.Members[m].Ailing, HealthySince: longAgo,
+				Name: memberName(m), Healthy: !v.Live.Members[m].Ailing, HealthySince: longAgo, Version: record.version(m),
 			})
 		}
 	}
@@ -174,8 +180,8 @@ func (w *World) observeMember(v *State, m int) core.Member {
 	if workload := &member.Workload; workload.Exists {
 		o.Workload = core.Workload{
 			State: core.Current, UID: uid("set", m, same&SameWorkload != 0), Settled: workload.Settled, Start: workload.Want.Start,
-			MemberHash: fmt.Sprint("h", workload.Want.Hash), StorageHash: fmt.Sprint("s", workload.Storage),
-			InitialCluster: spelled(workload.Want.Initial), Stopped: workload.Want.Stopped,
+			MemberHash: hashOf(workload.Want.Hash, workload.Want.Minor), StorageHash: fmt.Sprint("s", workload.Storage),
+			InitialCluster: spelled(workload.Want.Initial), Stopped: workload.Want.Stopped, Version: workload.Want.Minor.String(),
 		}
 		if workload.Want.Token != v.Live.Cluster.Incarnation {
 			o.Workload.State = core.Foreign
@@ -201,10 +207,10 @@ func (w *World) observeMember(v *State, m int) core.Member {
 }
 
 func observePod(member *Member, id string) core.Pod {
-	pod, hash := &member.Pod, fmt.Sprint("h", member.Pod.Template.Hash)
+	pod, hash := &member.Pod, hashOf(member.Pod.Template.Hash, member.Pod.Template.Minor)
 	o := core.Pod{
 		Exists: true, UID: id, Deleting: pod.Deleting, MemberHash: hash, RestartHash: hash,
-		Running: pod.Phase == Running, Ready: pod.Ready,
+		Running: pod.Phase == Running, Ready: pod.Ready, Start: pod.Template.Start,
 	}
 	switch pod.Phase {
 	case Failing:
@@ -246,7 +252,10 @@ func (w *World) status(v *State, m int) core.Status {
 	id := v.Live.Members[m].Claim.Data
 	status := core.Status{
 		Member: memberName(m), Answered: true, ClusterID: clusterID(id), ID: memberID(m, id),
-		Version: version, RaftApplied: 5000, Learner: v.Learners.has(m),
+		Version: v.Live.Members[m].Pod.Template.Minor.String(), RaftApplied: 5000, Learner: v.Learners.has(m),
+	}
+	if minor := v.Live.Members[m].Pod.Template.Minor; minor >= V36 {
+		status.StorageVersion, status.DowngradeTarget = v.Live.Members[m].Claim.Stored.data(), v.Downgrade.data()
 	}
 	if !v.Nodes[m].Cut {
 		status.LeaderID = memberID(int(v.Leader)-1, id)

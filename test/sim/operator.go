@@ -28,6 +28,8 @@ type verdict struct {
 	disruptive core.Action
 	// record is what the status is to say.
 	record Record
+	// next is the version that members are given.
+	next Minor
 	// available, progressing and degraded are the conditions of the report.
 	available, progressing, degraded core.Condition
 	broken                           []Broken
@@ -43,6 +45,9 @@ func (w *World) decide(s *State, unready bool) *verdict {
 	o := w.observation(&view)
 	decision := w.Operator.Decide(o)
 	v := &verdict{actions: decision.Actions, broken: checkDecision(o, decision), record: recordOf(decision.Report)}
+	if w.Minor != 0 {
+		v.next, v.record.Versions = minorOf(o.Cluster.Spec.Version), versionsOf(decision.Report)
+	}
 	v.available, v.degraded = conditionOf(decision.Report, core.Available), conditionOf(decision.Report, core.Degraded)
 	v.progressing = conditionOf(decision.Report, core.Progressing)
 	if n := len(v.actions); n > 0 && v.actions[n-1].Disruptive() {
@@ -134,6 +139,8 @@ type Pass struct {
 	// late steps rest on a decision that was made earlier, stale ones on an old view, of this EtcdCluster.
 	late, stale bool
 	seen        Cluster
+	// next is the version that members are given.
+	next Minor
 	// beyond is whether the step leads out of the model.
 	beyond bool
 	// changes are those of the member list.
@@ -172,7 +179,7 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 	if cut.Early && cut.After >= writes(v, reports) || cut.Late && never {
 		return false
 	}
-	p.seen, p.stale = cluster, s.Stale
+	p.seen, p.stale, p.next = cluster, s.Stale, v.next
 	p.Broken = append(p.Broken, v.broken...)
 	left := cut.After
 	if reports {

@@ -64,6 +64,12 @@ const (
 	Follows Promise = "an unbound claim follows the spec"
 	// Contained: a spec that never runs takes down one voter at most.
 	Contained Promise = "a spec that never runs is contained"
+	// LegalHops: no two members have versions more than a minor apart, and none is restarted with one that would not start.
+	LegalHops Promise = "members keep within a minor"
+	// DowngradeAsked: no member goes below the cluster version before etcd was told and all data has become older.
+	DowngradeAsked Promise = "etcd is told of a downgrade first"
+	// OneMinorAtATime: no member goes to the next minor before cluster version and data have come to the last.
+	OneMinorAtATime Promise = "one minor after the other"
 	// TellsTruth: the status at the end says what is the case.
 	TellsTruth Promise = "the status is true"
 )
@@ -107,6 +113,9 @@ func (s *State) checkState(p *Pass) {
 	if old > 0 && old >= s.quorum() {
 		p.broke(LosesNothing, "%d of %d voters lack an acknowledged write and could elect a leader without it", old, s.Voters.size())
 	}
+	if s.Live.Cluster.Minor != 0 {
+		s.checkMinors(p)
+	}
 }
 
 // checkStays checks that the voters that stay without a member are a quorum of those that there will be.
@@ -126,6 +135,9 @@ func (s *State) checkStays(m, voters int, what string, p *Pass) {
 
 // checkRestart checks the restart of a member against what is really the case.
 func (w *World) checkRestart(s *State, m int, p *Pass) {
+	if w.Minor != 0 && s.Formed != 0 && !p.late && !p.stale {
+		s.checkHop(m, p)
+	}
 	if s.list().size() <= 1 && s.Formed != 0 || w.Size == 1 && s.Formed == 0 {
 		return
 	}

@@ -7,7 +7,7 @@ type run struct {
 	limit int
 }
 
-// runs are what is explored by default: less than two minutes on two cores. For longer runs set SIM_STATES (the limit
+// runs are what is explored by default: about two and a half minutes on two cores. For longer runs set SIM_STATES (the limit
 // of each run), SIM_FAULTS and SIM_EDITS (budgets of each run) and SIM_SIZES, e.g. SIM_SIZES=3,5.
 var runs = []run{
 	// Clusters whose members stay the same.
@@ -49,6 +49,18 @@ var runs = []run{
 	{"3-remade-scale", growing(World{Size: 3, Sizes: []int{1, 3, 5}, Faults: 1, Edits: 2, Incarnations: 2, Formed: true, Topics: Sizes | Losses | Remaking}), 80_000},
 	{"5-3-scale", changing(5, 1, 2, Sizes|Losses, 3, 5), 80_000},
 	{"5-losses", changing(5, 3, 0, Losses|Networks), 80_000},
+	// Clusters that change their version.
+	{"1-versions", versions(changing(1, 2, 2, Versions|Crashes|Cuts), V36, V35, V36, V37), 60_000},
+	{"1-versions-scale", versions(changing(1, 1, 2, Versions|Sizes|Losses, 1, 3), V36, V35, V36, V37), 60_000},
+	{"1-upgrade-scale", versions(changing(1, 0, 2, Versions|Sizes, 1, 3), V35, V36, V37), 40_000},
+	{"3-upgrade", versions(changing(3, 2, 2, Versions|Crashes|Cuts), V35, V35, V36, V37), 60_000},
+	{"3-downgrade", versions(changing(3, 2, 2, Versions|Crashes|Cuts), V37, V35, V36, V37), 60_000},
+	{"3-versions-losses", versions(changing(3, 1, 2, Versions|Losses|Crashes), V36, V35, V36, V37), 60_000},
+	{"3-versions-scale", versions(changing(3, 1, 2, Versions|Sizes|Crashes, 0, 1, 3), V36, V35, V36, V37), 60_000},
+	{"3-upgrade-losses", versions(changing(3, 1, 1, Versions|Losses), V35, V36, V37), 60_000},
+	{"3-versions-stale", versions(changing(3, 2, 2, Versions|Caches), V36, V35, V36, V37), 60_000},
+	{"3-versions-networks", versions(changing(3, 2, 1, Versions|Networks), V36, V35, V36, V37), 60_000},
+	{"3-versions-specs", versions(changing(3, 1, 3, Versions|Specs), V36, V35, V36, V37), 60_000},
 }
 
 // growing is a world in which two learners can join at a time.

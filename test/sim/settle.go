@@ -68,6 +68,9 @@ func (w *World) settle(s *State) {
 	}
 	// The log has no gaps: a write commits only with a quorum that has all writes before it.
 	writes := s.Leader != 0 && s.count(func(m int) bool { return !s.Live.Members[m].Claim.Old }) >= s.quorum()
+	if w.Minor != 0 {
+		s.writeOldLog()
+	}
 	for m := range s.members() {
 		node, member := &s.Nodes[m], &s.Live.Members[m]
 		if !s.runs(m) {

@@ -156,15 +156,18 @@ func root(t *testing.T) string {
 
 // TestPack checks that no part of a state is lost in its key.
 func TestPack(t *testing.T) {
-	w := World{Size: 3, Incarnations: 1, Formed: true, MaxLearners: 1, Operator: NewOperator(core.Decide)}
-	s := w.initial()
-	standStill(&w, &s, 0, &Pass{})
-	for range 50 {
-		w.round(&s, &Pass{})
-		s.Faults++
-		key := w.pack(&s)
-		if again := w.unpack(&key); again != s {
-			t.Fatalf("packed and unpacked, %+v became %+v", s, again)
+	for _, w := range []World{formed(3, 0, 0), versions(formed(3, 0, 0), V36, V35)} {
+		w.Operator = NewOperator(core.Decide)
+		s := w.initial()
+		standStill(&w, &s, 0, &Pass{})
+		for range 50 {
+			setMinor(V35)(&w, &s, 0, &Pass{})
+			w.round(&s, &Pass{})
+			s.Faults++
+			key := w.pack(&s)
+			if again := w.unpack(&key); again != s {
+				t.Fatalf("packed and unpacked, %+v became %+v", s, again)
+			}
 		}
 	}
 }

@@ -43,8 +43,13 @@ func describe(action core.Action, done bool) string {
 		words = fmt.Sprintf("marks the claim of %s with %q", a.Member, slices.MaxFunc(a.Volumes, byID).ClusterID)
 	case core.RestartMember:
 		words = fmt.Sprintf("restarts %s (needs %d others)", a.Member, a.Needs)
+		if a.FlushLog > 0 {
+			words += " once the log is flushed"
+		}
 	case core.MoveLeader:
 		words = fmt.Sprintf("moves the leadership from %s to %s", a.From, a.To)
+	case core.SealPod:
+		words = "seals the pod of " + a.Member
 	case core.RecreateMember:
 		words = "deletes StatefulSet and claim of " + a.Member
 	case core.AddMember:
@@ -59,6 +64,10 @@ func describe(action core.Action, done bool) string {
 		words = "marks the claim of " + a.Member + " as removed"
 	case core.DeleteVolumes:
 		words = "deletes the claim of " + a.Member
+	case core.EnableDowngrade:
+		words = "tells etcd to go back to " + a.Target
+	case core.CancelDowngrade:
+		words = "tells etcd not to go back"
 	case core.DisarmAlarm:
 		words = "clears the alarm of " + a.ID
 	}

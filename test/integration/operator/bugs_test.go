@@ -18,7 +18,7 @@ import (
 )
 
 // The tests of this file are bugs that other operators had, as far as they need real processes to show. The numbers are
-// those of the issues.
+// those of the issues; docs/development/named-bugs.md has them all.
 
 // TestBugVolumeOfANewMemberDeleted: zookeeper-operator#314, cassandra-operator#407. Down and up again at once: what is done
 // for the smaller size must not hit the members of the larger one.
@@ -33,23 +33,40 @@ func TestBugVolumeOfANewMemberDeleted(t *testing.T) {
 	l.finish()
 }
 
-// TestBugUnschedulableMembersBlockTheirRevert: CNPG#3541, redis-operator#480. New members that no node takes do not keep
-// the operator from going back.
+// TestBugUnschedulableMembersBlockTheirRevert: CloudNativePG#3541, OT redis-operator#480, spotahome redis-operator#552,
+// cass-operator#324 and #334, tidb-operator (Acto#202). An affinity that no node has, alone or with new members, does not keep the
+// operator from going back.
 func TestBugUnschedulableMembersBlockTheirRevert(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	l := s.live(1)
-	s.change(func(spec *v1alpha1.EtcdClusterSpec) {
-		size(3)(spec)
-		nodeSelector(map[string]v1alpha1.LabelValue{"disk": "none"})(spec)
-	})
-	time.Sleep(4 * time.Second)
-	s.says("Available", "QuorumServes")
-	s.change(func(spec *v1alpha1.EtcdClusterSpec) {
-		size(1)(spec)
-		nodeSelector(nil)(spec)
-	})
-	l.finish()
+	for _, sizes := range [][]int32{{3, 3}, {1, 3}} {
+		t.Run(fmt.Sprint(sizes), func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			l := s.live(sizes[0])
+			s.change(func(spec *v1alpha1.EtcdClusterSpec) {
+				size(sizes[1])(spec)
+				affinity("none")(spec)
+			})
+			s.says("Degraded", "Unschedulable")
+			s.says("Available", "QuorumServes")
+			s.change(func(spec *v1alpha1.EtcdClusterSpec) {
+				size(sizes[0])(spec)
+				spec.PodTemplate.Spec.Affinity = nil
+			})
+			l.finish()
+		})
+	}
+}
+
+// affinity asks for nodes with such a disk.
+func affinity(disk string) func(*v1alpha1.EtcdClusterSpec) {
+	return func(spec *v1alpha1.EtcdClusterSpec) {
+		spec.PodTemplate.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+				MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "disk", Operator: corev1.NodeSelectorOpIn, Values: []string{disk}}},
+			}}},
+		}}
+	}
 }
 
 // TestBugGrowingLosesTheQuorum: coreos/etcd-operator#2023, etcd-backup-restore#646. The second member's pod cannot be made, and
@@ -82,7 +99,9 @@ func TestBugGrowingLosesTheQuorum(t *testing.T) {
 	s.holds("while", "alone")
 }
 
-// TestBugPodLossIsNoScaleIn: etcd-io/etcd-operator#193. Pods that are gone are no members that are gone.
+// TestBugPodLossIsNoScaleIn: etcd-io/etcd-operator#193; coreos/etcd-operator#1323, #1467, #1684, #1840, #2049; bitnami/charts#1908,
+// #5443, #12832, #14731, #16069. Pods that are gone are no members that are gone: whoever stops is not taken out of the list for it,
+// and comes back with its volume, also if all stop at once.
 func TestBugPodLossIsNoScaleIn(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -99,7 +118,7 @@ func TestBugPodLossIsNoScaleIn(t *testing.T) {
 	}
 }
 
-// TestBugQuorumLossDeletesTheRest: coreos/etcd-operator#1972, #777, tidb-operator#3349. With two of three volumes gone the
+// TestBugQuorumLossDeletesTheRest: coreos/etcd-operator#1972, #777; tidb-operator#3349; druid#452. With two of three volumes gone the
 // third holds the data: nothing is removed, deleted or founded anew.
 func TestBugQuorumLossDeletesTheRest(t *testing.T) {
 	t.Parallel()
@@ -130,6 +149,7 @@ func TestBugFailoverKeepsAdding(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	l := s.live(3)
+	seen := s.statuses()
 	victim := s.follower()
 	s.loseVolume(victim)
 	s.eventually("a new member joins", longPatience, func() error {
@@ -145,6 +165,13 @@ func TestBugFailoverKeepsAdding(t *testing.T) {
 	s.replaced(second)
 	if names := l.finish(); len(names) != 3 {
 		t.Errorf("the members are %v", names)
+	}
+	most := 0
+	for range len(seen) {
+		most = max(most, len((<-seen).Status.Members))
+	}
+	if most < 3 || most > 4 {
+		t.Errorf("up to %d members were listed", most)
 	}
 }
 

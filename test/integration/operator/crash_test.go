@@ -192,7 +192,8 @@ func (s *scene) checkOneCluster() {
 		}
 	}
 	for _, claim := range s.claims() {
-		if id := claim.Annotations["etcd.etcd.io/cluster-id"]; id != cluster.Status.ClusterID {
+		leftEarly := claim.Annotations["etcd.etcd.io/removed"] != "" && claim.Annotations["etcd.etcd.io/cluster-id"] == ""
+		if id := claim.Annotations["etcd.etcd.io/cluster-id"]; id != cluster.Status.ClusterID && !leftEarly {
 			s.Errorf("claim %s is marked with cluster %q, the status says %s", claim.Name, id, cluster.Status.ClusterID)
 		}
 	}

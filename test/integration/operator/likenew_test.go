@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,43 +42,94 @@ func (s *scene) likeNew() map[string]string {
 			return "gone:" + name
 		})
 	}
+	kept := s.kept()
 	snapshot := map[string]string{}
 	for key, text := range s.snapshot() {
+		if kept[key] {
+			continue
+		}
 		if key == "status" {
 			founders := fmt.Sprint(s.cluster().Status.BootstrapMembers)
 			snapshot[key] = rename(strings.Replace(text, founders, "", 1))
 			continue
 		}
-		snapshot[rename(key)] = rename(withoutHistory(s.T, key, text))
+		snapshot[rename(key)] = rename(s.withoutHistory(key, text))
 	}
 	return snapshot
 }
 
+// kept are the claims of removed members that the spec wants kept; by their keys in a snapshot.
+func (s *scene) kept() map[string]bool {
+	s.Helper()
+	kept := map[string]bool{}
+	if s.cluster().Spec.Storage.Retention.WhenScaled == v1alpha1.RetentionRetain {
+		for _, claim := range s.claims() {
+			kept["PersistentVolumeClaim "+claim.Name] = claim.Annotations[render.AnnotationRemoved] != ""
+		}
+	}
+	return kept
+}
+
 // withoutHistory drops of an object what tells how it came about.
-func withoutHistory(t *testing.T, key, text string) string {
-	t.Helper()
+func (s *scene) withoutHistory(key, text string) string {
+	s.Helper()
 	var object map[string]any
 	if err := json.Unmarshal([]byte(text), &object); err != nil {
-		t.Fatalf("%s is %q: %v", key, text, err)
+		s.Fatalf("%s is %q: %v", key, text, err)
 	}
 	spec, _ := object["spec"].(map[string]any)
 	delete(spec, "volumeClaimTemplates") // They cannot be changed; the claims themselves are compared.
+	if ports, ok := spec["ports"].([]any); ok {
+		for _, port := range ports {
+			delete(port.(map[string]any), "nodePort") // Kubernetes draws it.
+		}
+	}
 	if strings.HasPrefix(key, "Pod ") {
 		if containers, ok := spec["containers"].([]any); ok {
 			delete(containers[0].(map[string]any), "args")
 		}
+		if volumes, ok := spec["volumes"].([]any); ok {
+			// The StatefulSet controller adds those of the claims in any order.
+			slices.SortFunc(volumes, func(a, b any) int { return strings.Compare(nameOf(a), nameOf(b)) })
+		}
+	}
+	if s.classIsOpen(key) {
+		delete(spec, "storageClassName")
 	}
 	data, err := json.MarshalIndent(object, "", " ")
 	if err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
 	return historyLine.ReplaceAllString(string(data), "")
+}
+
+func nameOf(part any) string {
+	name, _ := part.(map[string]any)["name"].(string)
+	return name
+}
+
+// classIsOpen is whether it is a claim whose class the spec does not name: then a volume keeps the class that it was made
+// with, however the spec was then.
+func (s *scene) classIsOpen(key string) bool {
+	s.Helper()
+	storage := s.cluster().Spec.Storage
+	switch {
+	case strings.HasPrefix(key, "PersistentVolumeClaim "+render.WALVolume+"-"):
+		return storage.WAL != nil && storage.WAL.StorageClassName == nil
+	case strings.HasPrefix(key, "PersistentVolumeClaim "):
+		return storage.StorageClassName == nil
+	}
+	return false
 }
 
 // fresh is likeNew of a new cluster with a spec.
 func fresh(t *testing.T, size int32, changes ...func(*v1alpha1.EtcdClusterSpec)) map[string]string {
 	t.Helper()
-	s := newScene(t)
+	return newScene(t).fresh(size, changes...)
+}
+
+func (s *scene) fresh(size int32, changes ...func(*v1alpha1.EtcdClusterSpec)) map[string]string {
+	s.Helper()
 	o := s.operate()
 	s.running(size, changes...)
 	s.sealed()

@@ -68,9 +68,10 @@ func TestMetrics(t *testing.T) {
 		{"etcd_operator_cluster_condition", []string{"type", "Available", "status", "False"}, 0, 0},
 		{"etcd_operator_cluster_condition", []string{"type", "Degraded", "status", "False"}, 1, 0},
 		{"etcd_operator_cluster_condition", []string{"type", "Progressing", "status", "False"}, 1, 0},
-		// Two Services, a ConfigMap and a disruption budget; each member's StatefulSet is made, then sealed.
+		// Two Services, a ConfigMap and a disruption budget; each member's StatefulSet is made, then sealed, and its pod.
 		{"etcd_operator_steps_total", []string{"step", "ApplyObject"}, 4, 4},
 		{"etcd_operator_steps_total", []string{"step", "ApplyMember"}, 6, 6},
+		{"etcd_operator_steps_total", []string{"step", "SealPod"}, 3, 3},
 		{"etcd_operator_steps_total", []string{"step", "MarkVolumes"}, 3, 3},
 		{"etcd_operator_steps_total", []string{"step", "RestartMember"}, 0, 0},
 		{"etcd_operator_step_failures_total", nil, 0, 0},

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
@@ -231,17 +232,23 @@ func (s *scene) workloads() []appsv1.StatefulSet {
 }
 
 // sealed waits until everything is recorded that is to be recorded of a cluster that has formed: from then on no
-// member would start on an empty volume.
+// member would start on an empty volume, be it in the pod that runs or in the next.
 func (s *scene) sealed() {
 	s.Helper()
-	s.eventually("the members are sealed and their claims are marked", patience, func() error {
+	s.eventually("the members and their pods are sealed and their claims are marked", patience, func() error {
 		for _, set := range s.workloads() {
 			if set.Annotations[render.AnnotationStart] != render.StartSealed {
 				return fmt.Errorf("StatefulSet %s is not sealed", set.Name)
 			}
 		}
+		for name, pod := range s.pods() {
+			if start, _ := render.PodStart(pod); start != core.StartSealed {
+				return fmt.Errorf("pod %s is not sealed", name)
+			}
+		}
 		for _, claim := range s.claims() {
-			if claim.Annotations[render.AnnotationClusterID] == "" {
+			// One that is kept of a member that left before it ran never gets the mark.
+			if claim.Annotations[render.AnnotationClusterID] == "" && claim.Annotations[render.AnnotationRemoved] == "" {
 				return fmt.Errorf("claim %s is not marked", claim.Name)
 			}
 		}

@@ -290,7 +290,7 @@ func TestDeathDuringDeletion(t *testing.T) {
 }
 
 // TestScalingTakesFewWrites: in etcd a member is added and promoted, or removed; in Kubernetes it has a StatefulSet that is made,
-// sealed once its claim is marked, and the claim; the disruption budget follows the number of voters.
+// sealed once its claim is marked, the claim, and the pod, which is sealed, too; the disruption budget follows the number of voters.
 func TestScalingTakesFewWrites(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -301,7 +301,7 @@ func TestScalingTakesFewWrites(t *testing.T) {
 	for _, to := range []struct {
 		size   int32
 		writes int
-	}{{3, 14}, {1, 12}} {
+	}{{3, 16}, {1, 12}} {
 		before := len(w.all())
 		s.change(size(to.size))
 		s.tidy(longPatience)

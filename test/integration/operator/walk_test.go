@@ -6,99 +6,157 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-	"k8s.io/utils/ptr"
-
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/integration/specs"
 )
 
-// fields are the fields of the spec that a walk changes, each to a value that is drawn.
-var fields = []struct {
-	name string
-	draw func(*rand.Rand, *v1alpha1.EtcdClusterSpec)
-}{
-	{"size", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) { size(draw[int32](r, 1, 3, 5))(spec) }},
-	{"version", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
-		spec.Version = draw(r, "3.6.14", "3.6.15", "3.6.16")
-	}},
-	{"config", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
-		settings(strconv.Itoa(100 + r.IntN(3)))(spec)
-		fixedQuota(spec)
-		if r.IntN(2) == 0 {
-			spec.Config["auto-compaction-retention"] = "1h"
+// walkPatience is for several changes that each exchange or upgrade all members.
+const walkPatience = 4 * time.Minute
+
+// setting is a number from the environment.
+func setting(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s=%q is not a number", name, text)
+	}
+	return number
+}
+
+// TestRandomWalks changes fields of the spec at random moments, in the middle of other changes too. The fields and their
+// values are drawn from the schema of the definition; what is refused must touch nothing. In the end what the cluster
+// cannot stay with is taken back, and it is as one that was made with its last spec. WALKS is how many walks are made, each
+// with its number as the seed, from WALK_SEED on; WALK_STEPS is how many changes each makes.
+func TestRandomWalks(t *testing.T) {
+	t.Parallel()
+	first, steps := setting(t, "WALK_SEED", 0), setting(t, "WALK_STEPS", 6)
+	for seed := first; seed < first+setting(t, "WALKS", 2); seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			w := newWalk(t, seed)
+			for step := range steps {
+				w.step(step)
+			}
+			w.putRight()
+			w.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Paused = false })
+			w.tidy(walkPatience)
+			w.finish()
+			w.sealed()
+			last := w.cluster().Spec
+			t.Logf("%d changes were refused; the last spec is %s", w.refusals, w.specText())
+			like := newScene(t)
+			like.furnish()
+			w.isLikeNew(like.fresh(*last.Size, func(spec *v1alpha1.EtcdClusterSpec) { *spec = last }))
+		})
+	}
+}
+
+// often are the fields that are changed more often than others: those that set more in motion than a roll.
+var often = []string{"spec.size", "spec.version", "spec.config", "spec.storage.size", "spec.storage.wal", "spec.storage.storageClassName"}
+
+// walk is a cluster whose spec is changed at random.
+type walk struct {
+	*life
+	random *rand.Rand
+	knobs  []*specs.Node
+	// passing are the knobs with values that the cluster cannot stay with: what they were before.
+	passing  map[*specs.Node]any
+	refusals int
+}
+
+func newWalk(t *testing.T, seed int) *walk {
+	t.Helper()
+	s := newScene(t)
+	s.furnish()
+	w := &walk{random: rand.New(rand.NewPCG(uint64(seed), 1)), passing: map[*specs.Node]any{}}
+	for _, knob := range knobs(t) {
+		w.knobs = append(w.knobs, knob)
+		if slices.Contains(often, knob.Path) {
+			w.knobs = append(w.knobs, knob, knob)
 		}
-	}},
-	{"resources", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
-		spec.PodTemplate.Spec.Resources = &corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse(draw(r, "50m", "200m", "300m")), corev1.ResourceMemory: resource.MustParse("128Mi"),
-		}}
-	}},
-	{"labels", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
-		spec.PodTemplate.Metadata.Labels = map[string]v1alpha1.LabelValue{"team": v1alpha1.LabelValue(draw(r, "red", "green", "blue"))}
-	}},
-	{"tolerations", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
-		spec.PodTemplate.Spec.Tolerations = []corev1.Toleration{{Key: draw(r, "a", "b"), Operator: corev1.TolerationOpExists}}
-	}},
-	{"grace period", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
-		spec.PodTemplate.Spec.TerminationGracePeriodSeconds = ptr.To(draw[int64](r, 10, 20, 30))
-	}},
-	{"storage size", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
-		spec.Storage.Size.Add(resource.MustParse(draw(r, "1Gi", "2Gi")))
-	}},
-	{"retention", func(r *rand.Rand, spec *v1alpha1.EtcdClusterSpec) {
-		spec.Storage.Retention.WhenDeleted = draw(r, v1alpha1.RetentionRetain, v1alpha1.RetentionDelete)
-	}},
-	{"pause", func(_ *rand.Rand, spec *v1alpha1.EtcdClusterSpec) { spec.Paused = !spec.Paused }},
+	}
+	w.life = s.live(draw[int32](w.random, 1, 3, 3), fixedQuota)
+	return w
 }
 
 // fixedQuota sets what otherwise follows the size of volumes, at the next restart after they have grown.
 func fixedQuota(spec *v1alpha1.EtcdClusterSpec) {
-	if spec.Config == nil {
-		spec.Config = map[string]v1alpha1.ConfigValue{}
-	}
-	spec.Config["quota-backend-bytes"] = "536870912"
+	spec.Config = map[string]v1alpha1.ConfigValue{"quota-backend-bytes": "536870912"}
 }
 
 func draw[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values))] }
 
-// TestRandomWalks changes fields of the spec at random moments, in the middle of other changes too. In the end the cluster
-// is as one that was made with its last spec. WALKS is how many walks are made, each with its number as the seed.
-func TestRandomWalks(t *testing.T) {
-	t.Parallel()
-	walks := 2
-	if text := os.Getenv("WALKS"); text != "" {
-		var err error
-		if walks, err = strconv.Atoi(text); err != nil {
-			t.Fatalf("WALKS=%q is not a number", text)
-		}
+// step changes one knob, or takes back what the cluster cannot stay with, and waits for a moment. What is refused is
+// followed by another change.
+func (w *walk) step(step int) {
+	w.Helper()
+	if len(w.passing) > 0 && w.random.IntN(3) == 0 {
+		w.putRight()
+		w.pause(step)
+		return
 	}
-	for seed := range walks {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel()
-			r := rand.New(rand.NewPCG(uint64(seed), 1)) //nolint:gosec // A walk is to be repeatable, not secret.
-			s := newScene(t)
-			l := s.live(draw[int32](r, 1, 3), fixedQuota)
-			for step := range 6 {
-				field := fields[r.IntN(len(fields))]
-				s.change(func(spec *v1alpha1.EtcdClusterSpec) {
-					field.draw(r, spec)
-					if step == 5 {
-						spec.Paused = false
-					}
-				})
-				pause := time.Duration(r.IntN(4000)) * time.Millisecond
-				t.Logf("step %d: %s; then %v", step, field.name, pause)
-				time.Sleep(pause)
+	for range 20 {
+		knob := w.knobs[w.random.IntN(len(w.knobs))]
+		if w.random.IntN(8) == 0 {
+			wrong := knob.Wrong(w.random)
+			if err := w.turn(knob, wrong); err == nil {
+				w.Fatalf("%s was set to %v, which the schema forbids", knob.Path, wrong)
 			}
-			l.finish()
-			s.sealed()
-			last := s.cluster().Spec
-			s.isLikeNew(fresh(t, *last.Size, func(spec *v1alpha1.EtcdClusterSpec) { *spec = last }))
-		})
+			continue
+		}
+		change, ok := knob.Change(w.random, w.spec(), false)
+		if !ok || (change.Value == nil && specs.Kept[knob.Path] != "") {
+			continue
+		}
+		before := knob.Get(w.spec())
+		if w.turn(knob, change.Value) != nil {
+			continue
+		}
+		if _, already := w.passing[knob]; change.Passing == "" {
+			delete(w.passing, knob)
+		} else if !already {
+			w.passing[knob] = before
+		}
+		w.Logf("%s is %v, which was %v (%s)", knob.Path, change.Value, before, change.Passing)
+		w.pause(step)
+		return
+	}
+	w.Fatal("of 20 changes not one was accepted")
+}
+
+// pause is a moment, of whatever length, between two steps.
+func (w *walk) pause(step int) {
+	pause := time.Duration(w.random.IntN(4000)) * time.Millisecond
+	w.Logf("step %d; then %v", step, pause)
+	time.Sleep(pause)
+}
+
+// putRight takes back what the cluster cannot stay with; if that is refused by now, something else that it can stay with
+// takes its place.
+func (w *walk) putRight() {
+	w.Helper()
+	for _, knob := range w.knobs {
+		before, is := w.passing[knob]
+		if !is {
+			continue
+		}
+		delete(w.passing, knob)
+		for tries := 0; w.turn(knob, before) != nil; tries++ {
+			change, ok := knob.Change(w.random, w.spec(), true)
+			if !ok || tries > 20 {
+				w.Fatalf("%s cannot be put right", knob.Path)
+			}
+			before = change.Value
+		}
+		w.Logf("%s is put right: %v", knob.Path, before)
 	}
 }

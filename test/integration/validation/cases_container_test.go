@@ -21,6 +21,7 @@ var containerRefusals = []refusal{
 	inPod("an unknown resource to limit", "resources: {limits: {cpu: 1, Memory: 1Gi}}", "resources.limits", "only name cpu, memory and ephemeral-storage", "Memory"),
 	inPod("resource claims", "resources: {claims: [{name: a}]}", "resources.claims", "must not be set"),
 
+	inPod("a variable of the operator", "env: [{name: INITIAL_CLUSTER_STATE, value: new}]", "env", "INITIAL_CLUSTER_STATE", "tells members"),
 	inPod("an etcd variable", "env: [{name: ETCD_NAME, value: x}]", "env", `["ETCD_NAME"]`, "use spec.config"),
 	inPod("an unnamed variable", `env: [{name: "", value: x}]`, "env", "1 to 253"),
 	inPod("an over-long variable", "env: [{name: "+strings.Repeat("A", 254)+", value: x}]", "env", "1 to 253"),
