@@ -123,8 +123,10 @@ check_operator_permissions() {
   may "$account" "$namespace" yes get,list,watch,create,patch,delete \
     services configmaps statefulsets.apps poddisruptionbudgets.policy
   may "$account" "$namespace" no update,deletecollection services configmaps statefulsets.apps
-  may "$account" "$namespace" yes get,list,watch,delete pods
-  may "$account" "$namespace" no create,update,patch pods
+  may "$account" "$namespace" yes get,list,watch,patch,delete pods
+  may "$account" "$namespace" yes create pods/eviction
+  may "$account" "$namespace" yes patch pods/resize
+  may "$account" "$namespace" no create,update pods
   may "$account" "$namespace" yes get,list,watch,patch,delete persistentvolumeclaims
   may "$account" "$namespace" no create persistentvolumeclaims
   may "$account" "$namespace" yes create,patch events.events.k8s.io

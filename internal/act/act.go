@@ -76,7 +76,8 @@ type StaleError struct{ What string }
 // Error implements error.
 func (e *StaleError) Error() string { return "the observation was stale: " + e.What }
 
-// PutOffError is what etcd refuses to do for now, e.g. because its members have not been connected for long enough.
+// PutOffError is what etcd refuses to do for now, e.g. because its members have not been connected for long enough, or the API
+// server, because of a disruption budget.
 type PutOffError struct{ Err error }
 
 // Error implements error.
@@ -91,7 +92,7 @@ func IsPassing(err error) bool {
 	return errors.As(err, &stale) || apierrors.IsConflict(err) || IsPutOff(err)
 }
 
-// IsPutOff is whether etcd refused for now.
+// IsPutOff is whether etcd, or the API server, refused for now.
 func IsPutOff(err error) bool {
 	var putOff *PutOffError
 	return errors.As(err, &putOff)

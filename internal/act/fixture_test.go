@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -74,6 +75,17 @@ func newServer(t *testing.T, objects ...client.Object) *server {
 				return err
 			}
 			return c.SubResource(resource).Patch(ctx, object, patch, options...)
+		},
+		SubResourceCreate: func(ctx context.Context, c client.Client, resource string, object, made client.Object, options ...client.SubResourceCreateOption) error {
+			if eviction, ok := made.(*policyv1.Eviction); ok && eviction.Name == object.GetName() && eviction.DeleteOptions.Preconditions != nil {
+				s.mu.Lock()
+				s.preconditions["evicted "+object.GetName()] = client.Preconditions{UID: eviction.DeleteOptions.Preconditions.UID, ResourceVersion: eviction.DeleteOptions.Preconditions.ResourceVersion}
+				s.mu.Unlock()
+			}
+			if err := s.note(resource, object); err != nil {
+				return err
+			}
+			return c.SubResource(resource).Create(ctx, object, made, options...)
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
 			all := client.DeleteOptions{}

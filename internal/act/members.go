@@ -68,17 +68,23 @@ func (a *Actor) onItsVolumes(ctx context.Context, c render.Cluster, member strin
 }
 
 // restartMember deletes a member's pod, if it is still the one that was decided about and if what allowed that is
-// still true of the live pods, and of etcd.
+// still true of the live pods, and of etcd. One that the others can spare is evicted: so the API server sees to it that a
+// drain does not take another one at the same moment.
 func (a *Actor) restartMember(ctx context.Context, o observe.Observed, step core.RestartMember) error {
-	target, err := a.mayRestart(ctx, o, step)
+	target, needs, err := a.mayRestart(ctx, o, step)
 	if err == nil && step.FlushLog > 0 {
 		err = a.flushLog(ctx, o, step.Member, step.FlushLog)
 		if err == nil {
-			target, err = a.mayRestart(ctx, o, step)
+			target, needs, err = a.mayRestart(ctx, o, step)
 		}
 	}
 	if err != nil {
 		return err
+	}
+	if needs > 0 {
+		if done, err := a.evict(ctx, target); done || err != nil {
+			return err
+		}
 	}
 	// With the resource version the pod is deleted only if it is just as it was read.
 	preconditions := client.Preconditions{UID: &target.UID, ResourceVersion: &target.ResourceVersion}
@@ -93,14 +99,13 @@ func (a *Actor) flushLog(ctx context.Context, o observe.Observed, member string,
 	return a.ask(o, member, func(address string) error { return a.Etcd.FlushLog(ctx, address, entries) })
 }
 
-// mayRestart finds the pod to restart, and checks what allowed that.
-func (a *Actor) mayRestart(ctx context.Context, o observe.Observed, step core.RestartMember) (*corev1.Pod, error) {
+// mayRestart finds the pod to restart, and checks what allowed that. It says how many others have to serve meanwhile.
+func (a *Actor) mayRestart(ctx context.Context, o observe.Observed, step core.RestartMember) (target *corev1.Pod, needs int, err error) {
 	c := o.Render
 	var pods corev1.PodList
 	if err := a.Live.List(ctx, &pods, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
-		return nil, fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
+		return nil, 0, fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
 	}
-	var target *corev1.Pod
 	ready, targetRuns, running := 0, false, map[string]bool{}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
@@ -119,26 +124,26 @@ func (a *Actor) mayRestart(ctx context.Context, o observe.Observed, step core.Re
 	}
 	switch {
 	case target == nil || string(target.UID) != step.PodUID:
-		return nil, &StaleError{What: fmt.Sprintf("pod %s is another one by now", render.PodName(step.Member))}
+		return nil, 0, &StaleError{What: fmt.Sprintf("pod %s is another one by now", render.PodName(step.Member))}
 	case step.OnlyIfDown && targetRuns:
-		return nil, &StaleError{What: fmt.Sprintf("pod %s runs by now", target.Name)}
+		return nil, 0, &StaleError{What: fmt.Sprintf("pod %s runs by now", target.Name)}
 	case step.OnlyIfNoneReady && ready > 0:
-		return nil, &StaleError{What: fmt.Sprintf("%d members are ready by now", ready)}
+		return nil, 0, &StaleError{What: fmt.Sprintf("%d members are ready by now", ready)}
 	}
 	if !step.OnlyIfDown && !step.OnlyIfNoneReady {
-		if err := a.spared(ctx, o, step, running); err != nil {
-			return nil, err
+		if needs, err = a.spared(ctx, o, step, running); err != nil {
+			return nil, 0, err
 		}
 	}
-	return target, nil
+	return target, needs, nil
 }
 
 // spared makes certain that the others serve on without a member: as many voters as it was decided, or as there have to be by
 // the list as it is by now. They run, answer, know a leader and belong to this cluster: an address may be someone else's by now.
-func (a *Actor) spared(ctx context.Context, o observe.Observed, step core.RestartMember, running map[string]bool) error {
+func (a *Actor) spared(ctx context.Context, o observe.Observed, step core.RestartMember, running map[string]bool) (needs int, err error) {
 	live := a.Etcd.Observe(ctx, o.Endpoints)
 	if !live.List.Known || live.List.ClusterID != o.Etcd.List.ClusterID {
-		return &StaleError{What: "the member list cannot be read any more"}
+		return 0, &StaleError{What: "the member list cannot be read any more"}
 	}
 	needs, count := step.Needs, voters(live.List)
 	voting := slices.ContainsFunc(live.List.Members, func(l core.Listed) bool {
@@ -154,9 +159,9 @@ func (a *Actor) spared(ctx context.Context, o observe.Observed, step core.Restar
 		}
 	}
 	if others < needs {
-		return &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", others, needs)}
+		return 0, &StaleError{What: fmt.Sprintf("only %d other voters serve by now, %d are needed", others, needs)}
 	}
-	return nil
+	return needs, nil
 }
 
 // recreateMember deletes a member none of whose claims has ever had a volume; that is asked of the API server again
@@ -214,6 +219,9 @@ func (a *Actor) markVolumes(ctx context.Context, c render.Cluster, step core.Mar
 			claim.Annotations[render.AnnotationOwnerUID] = string(c.UID)
 			if volume.ClusterID != "" {
 				claim.Annotations[render.AnnotationClusterID] = volume.ClusterID
+			}
+			if volume.Version != "" {
+				claim.Annotations[render.AnnotationVersion] = volume.Version
 			}
 			setKept(claim, c, volume.KeptWanted)
 		})

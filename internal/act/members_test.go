@@ -22,8 +22,8 @@ var restartZero = core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0", 
 
 // TestRestart: the pod goes, on condition that it is just as it was read.
 func TestRestart(t *testing.T) {
-	s := newServer(t, pod("demo-0"), pod("demo-1"), pod("demo-2"))
-	if _, err := s.do(three(), restartZero); err != nil {
+	s := newServer(t, down(pod("demo-0")), pod("demo-1"), pod("demo-2"))
+	if _, err := s.do(three(), core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0", OnlyIfDown: true}); err != nil {
 		t.Fatal(err)
 	}
 	p := s.preconditions["demo-0-0"]
@@ -127,15 +127,22 @@ func TestRestartAmongMoreVoters(t *testing.T) {
 
 // TestRestartWhilePodChanges: between the check and the deletion the kubelet writes something.
 func TestRestartWhilePodChanges(t *testing.T) {
-	s := newServer(t, pod("demo-0"), pod("demo-1"), pod("demo-2"))
-	s.fail = func(verb string, object client.Object) error {
+	onlyIfDown := core.RestartMember{Member: "demo-0", PodUID: "pod-of-demo-0", OnlyIfDown: true}
+	for verb, action := range map[string]core.Action{"delete": onlyIfDown, "eviction": restartZero} {
+		zero := pod("demo-0")
 		if verb == "delete" {
-			return apierrors.NewConflict(corev1.Resource("pods"), object.GetName(), errors.New("the resource version is another"))
+			zero = down(zero)
 		}
-		return nil
-	}
-	if _, err := s.do(three(), restartZero); !apierrors.IsConflict(err) || !act.IsPassing(err) || !s.exists(t, pod("demo-0")) {
-		t.Error(err)
+		s := newServer(t, zero, pod("demo-1"), pod("demo-2"))
+		s.fail = func(does string, object client.Object) error {
+			if does == verb {
+				return apierrors.NewConflict(corev1.Resource("pods"), object.GetName(), errors.New("it is another one"))
+			}
+			return nil
+		}
+		if _, err := s.do(three(), action); !apierrors.IsConflict(err) || !act.IsPassing(err) || !s.exists(t, pod("demo-0")) {
+			t.Errorf("%s: %v", verb, err)
+		}
 	}
 }
 
@@ -204,10 +211,11 @@ func TestMark(t *testing.T) {
 	data := claim("data-demo-0-0")
 	data.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Other", Name: "o", UID: "o"}}
 	s := newServer(t, data)
+	version := ""
 	mark := func(id string, kept bool) *corev1.PersistentVolumeClaim {
 		t.Helper()
 		v := volume("data-demo-0-0")
-		v.ClusterID, v.KeptWanted = id, kept
+		v.ClusterID, v.KeptWanted, v.Version = id, kept, version
 		if _, err := s.do(&members{}, core.MarkVolumes{Member: "demo-0", ClusterID: id, Volumes: []core.Volume{v, volume("gone")}}); err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +235,13 @@ func TestMark(t *testing.T) {
 	if len(got.OwnerReferences) != 1 || got.OwnerReferences[0].Kind != "Other" {
 		t.Errorf("to be kept: %v", got.OwnerReferences)
 	}
-	if got = mark("", true); got.Annotations[render.AnnotationClusterID] != "c1" {
+	for _, version = range []string{"3.5.33", "3.6.16"} {
+		if got = mark("c1", true); got.Annotations[render.AnnotationVersion] != version {
+			t.Errorf("with %s: %v", version, got.Annotations)
+		}
+	}
+	version = ""
+	if got = mark("", true); got.Annotations[render.AnnotationClusterID] != "c1" || got.Annotations[render.AnnotationVersion] != "3.6.16" {
 		t.Error("the mark was taken away")
 	}
 }

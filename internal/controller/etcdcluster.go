@@ -77,7 +77,11 @@ func (r *EtcdClusterReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	}
 	err = r.Actor.Do(ctx, observed, decision.Actions, func(action core.Action, err error) {
 		r.acted(ctx, cluster, action, err)
+		r.heldBack(cluster, observed, action, err)
 	})
+	if act.IsPutOff(err) && observed.HeldBack() {
+		return ctrl.Result{RequeueAfter: decision.LookAgain}, nil
+	}
 	if err != nil {
 		return passing(err)
 	}
@@ -166,6 +170,19 @@ func (r *EtcdClusterReconciler) acted(ctx context.Context, cluster *v1alpha1.Etc
 		}
 	}
 	metrics.Step(cluster.Namespace, cluster.Name, action.Step(), err)
+}
+
+// heldBack remembers since when a restart has been put off, and why.
+func (r *EtcdClusterReconciler) heldBack(cluster *v1alpha1.EtcdCluster, observed observe.Observed, action core.Action, err error) {
+	var putOff *act.PutOffError
+	if _, restarts := action.(core.RestartMember); !restarts || !errors.As(err, &putOff) {
+		return
+	}
+	failure := core.Failure{Step: action.Step(), Problem: core.Problem{Reason: core.ReasonStepFailed, Message: putOff.Error()}, PutOffSince: observed.Now}
+	if before := observed.Failure; before.Step == failure.Step && !before.PutOffSince.IsZero() {
+		failure.PutOffSince = before.PutOffSince
+	}
+	r.failures.Store(client.ObjectKeyFromObject(cluster), failure)
 }
 
 func describe(action core.Action) string {

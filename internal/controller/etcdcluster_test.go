@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/act"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
@@ -213,6 +214,42 @@ func TestPutOff(t *testing.T) {
 	}
 	if told := s.told(); !strings.Contains(told, "Normal AddMember member demo-1 is added as a learner") {
 		t.Error(told)
+	}
+}
+
+// TestHeldBack: a disruption budget does not allow a restart for now. That is asked again soon; if it lasts it stands in the status,
+// is asked less often, and is no failure.
+func TestHeldBack(t *testing.T) {
+	s := newSituation(t, demo())
+	_, _ = s.reconcile()
+	s.run()
+	_, _ = s.reconcile()
+	cluster := s.cluster()
+	cluster.Spec.Version, cluster.Generation = "3.6.17", 2
+	if err := s.Update(t.Context(), cluster); err != nil {
+		t.Fatal(err)
+	}
+	s.failOn("delete", "demo-0-0", &act.PutOffError{Err: errors.New("it would violate the budget")})
+	start := s.reconciler.Observer.Now()
+	for _, pass := range []struct {
+		after, again time.Duration
+		said         bool
+	}{{0, 0, false}, {time.Second, 300 * time.Millisecond, false}, {5 * time.Second, 300 * time.Millisecond, false}, {6 * time.Second, time.Second, true}, {time.Minute, time.Second, true}} {
+		s.reconciler.Observer.Now = func() time.Time { return start.Add(pass.after) }
+		result, err := s.reconcile()
+		if err != nil || pass.again > 0 && result.RequeueAfter != pass.again {
+			t.Errorf("after %s: %v, %v", pass.after, result, err)
+		}
+		if got := s.condition(core.Progressing); strings.HasSuffix(got, "; put off: it would violate the budget") != pass.said {
+			t.Errorf("after %s: %s", pass.after, got)
+		}
+	}
+	if got := s.condition(core.Degraded); !strings.HasPrefix(got, "False") {
+		t.Error(got)
+	}
+	s.fail = nil
+	if _, err := s.reconcile(); err != nil || !slices.Contains(s.writes, "delete demo-0-0") {
+		t.Errorf("%v, written: %v", err, s.writes)
 	}
 }
 

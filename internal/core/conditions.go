@@ -59,6 +59,7 @@ func (v *view) report(p plan) Report {
 	}
 	r.Version = lowestVersion(r.Members)
 	r.Ready = fmt.Sprintf("%d/%d", r.ReadyMembers, v.Cluster.Spec.Size)
+	p.doing.Message += v.putOff(p)
 	r.setCondition(v.available(r), old, v.Now)
 	r.setCondition(progressing(p), old, v.Now)
 	r.setCondition(v.degraded(p), old, v.Now)
@@ -202,7 +203,7 @@ func (v *view) degraded(p plan) Condition {
 	if !p.blocked.IsZero() {
 		c.Reason, why = p.blocked.Reason, append(why, p.blocked.Message)
 	}
-	if failed := v.Failure.Problem; slices.ContainsFunc(p.actions, func(a Action) bool { return a.Step() == v.Failure.Step }) {
+	if failed := v.Failure.Problem; v.tries(p) && v.Failure.PutOffSince.IsZero() {
 		why = append(why, failed.Message)
 		if c.Reason == "" {
 			c.Reason = failed.Reason
@@ -233,6 +234,28 @@ func (v *view) degraded(p plan) Condition {
 	}
 	c.Message = strings.Join(why, "; ")
 	return c
+}
+
+// tries is whether what failed last is to be tried again.
+func (v *view) tries(p plan) bool {
+	return slices.ContainsFunc(p.actions, func(a Action) bool { return a.Step() == v.Failure.Step })
+}
+
+// putOffPatience is for how long a step has to be put off until that is told.
+const putOffPatience = 5 * time.Second
+
+// HeldBack is whether the last step has been put off for long.
+func (o Observation) HeldBack() bool {
+	since := o.Failure.PutOffSince
+	return !since.IsZero() && o.Now.Sub(since) >= putOffPatience
+}
+
+// putOff says why a step that is to be taken has been put off for long.
+func (v *view) putOff(p plan) string {
+	if !v.tries(p) || !v.HeldBack() {
+		return ""
+	}
+	return "; put off: " + v.Failure.Problem.Message
 }
 
 // planned is whether a member is away because the rollout restarts it, it alone, and the others serve.

@@ -79,6 +79,11 @@ func (v *view) underWay() Problem {
 	if spec := v.Cluster.Spec; spec.Version != spec.FinalVersion && spec.FinalVersion != "" {
 		return Problem{ReasonRollingOut, fmt.Sprintf("the cluster runs %s on the way to %s; waiting: %s", spec.Version, spec.FinalVersion, v.waitsFor())}
 	}
+	for _, m := range v.members {
+		if m.Pod.Resizing != "" {
+			return Problem{ReasonRollingOut, v.resizes(m)}
+		}
+	}
 	for _, m := range v.leftovers {
 		if m.Workload.Exists() {
 			return Problem{ReasonCleaningUp, fmt.Sprintf("member %s was removed from the cluster; what is left of it waits until the member list is clear", m.Name)}

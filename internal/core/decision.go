@@ -46,7 +46,8 @@ type ApplyMember struct {
 // an empty volume. No pod restarts by that.
 type SealPod struct{ Member, PodUID string }
 
-// MarkVolumes records the cluster's ID on the claims of a member, and whether they outlive the EtcdCluster.
+// MarkVolumes records the cluster's ID on the claims of a member, the version that it runs, and whether they outlive the
+// EtcdCluster.
 type MarkVolumes struct {
 	Member    string
 	ClusterID string

@@ -92,7 +92,7 @@ func (d dice) spec(size int) core.Spec {
 func (d dice) wish(o *core.Observation) {
 	var fleet core.Fleet
 	for _, s := range o.Etcd.Statuses {
-		fleet.Runs, fleet.Answers, fleet.Told = append(fleet.Runs, s.Version), true, s.DowngradeTarget
+		fleet.Runs, fleet.Answers, fleet.Told = append(fleet.Runs, s.Version), append(fleet.Answers, s.Version), s.DowngradeTarget
 	}
 	for _, m := range o.Cluster.Recorded.Members {
 		if statusOf(*o, m.Name) == nil {
@@ -225,6 +225,9 @@ func (d dice) pod(m *core.Member, c cast, formed bool, rare func(int) bool) {
 	hash := choose(d, "a", m.Workload.MemberHash)
 	m.Pod = core.Pod{Exists: true, UID: "pod-" + m.Name, Deleting: rare(15), MemberHash: hash, RestartHash: choose(d, "b", hash), ResizeRefused: d.oneIn(4)}
 	m.Pod.Start, m.Pod.StartFixed = m.Workload.Start, rare(20)
+	if d.oneIn(4) {
+		m.Pod.Resizing = "the kubelet is at it"
+	}
 	if rare(6) {
 		m.Pod.Start = choose(d, core.StartBootstrap, core.StartJoin, core.StartSealed)
 	}

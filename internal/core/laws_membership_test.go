@@ -73,6 +73,11 @@ var membershipLaws = []law{
 		sealed := m.Workload.Start == core.StartSealed && m.Pod.Start == core.StartSealed
 		return l != nil && l.Learner && l.Started && l.ID == promote.ID && serves(o, *l) && sealed && serving+1 >= core.Quorum(voters+1)
 	}},
+	{"who is promoted was counted by the disruption budget", func(o core.Observation, d core.Decision) bool {
+		promote, ok := disruption(d).(core.PromoteMember)
+		l := listedAs(o, promote.Member)
+		return !ok || l != nil && o.Etcd.Promotable(*l)
+	}},
 	{"what is put away is of no member that is listed, and the list is known", func(o core.Observation, d core.Decision) bool {
 		for _, action := range d.Actions {
 			if member, isPutAway := putAway(action); isPutAway && (!o.Etcd.List.Known || listedAs(o, member) != nil) {

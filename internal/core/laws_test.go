@@ -124,6 +124,27 @@ var laws = []law{
 		return !ok || o.Etcd.List.Known || restart.OnlyIfDown || restart.OnlyIfNoneReady && !ready
 	}},
 	{"a member that runs is restarted only if the others keep a quorum", quorumIsKept},
+	{"while a member gets what is asked for, no other one that serves does", func(o core.Observation, d core.Decision) bool {
+		if len(d.Actions) == 0 {
+			return true
+		}
+		member := ""
+		switch step := d.Actions[len(d.Actions)-1].(type) {
+		case core.ResizeMember:
+			member = step.Member
+		case core.RestartMember:
+			member = step.Member
+		}
+		l := listedAs(o, member)
+		if l == nil || l.Learner || !serves(o, *l) {
+			return true
+		}
+		return !slices.ContainsFunc(o.Members, func(m core.Member) bool {
+			upToDate := m.Workload.MemberHash == o.Cluster.Spec.MemberHash && m.Pod.MemberHash == o.Cluster.Spec.MemberHash
+			l := listedAs(o, m.Name)
+			return m.Name != member && l != nil && serves(o, *l) && m.Pod.Resizing != "" && upToDate
+		})
+	}},
 	{"a member that has run never founds a cluster", func(o core.Observation, d core.Decision) bool {
 		for _, action := range d.Actions {
 			apply, ok := action.(core.ApplyMember)

@@ -157,8 +157,9 @@ func (m *memberView) remnants() int {
 	return count
 }
 
-// markVolumes records on the claims whose data they hold and whether they outlive the EtcdCluster. That makes a lost
-// status harmless: claims that are marked are never bootstrapped over.
+// markVolumes records on the claims whose data they hold, the version that their member runs, and whether they outlive the
+// EtcdCluster. That makes a lost status harmless: claims that are marked are never bootstrapped over, and their members start
+// with a version that knows their data.
 func (v *view) markVolumes() []Action {
 	var actions []Action
 	for _, m := range v.members {
@@ -174,10 +175,14 @@ func (v *view) unmarked(m *memberView) []Volume {
 	ran := v.seenRunning(m)
 	var unmarked []Volume
 	for _, volume := range m.Volumes {
-		if !v.markable(volume, ran) || v.upToDate(volume) {
+		version := volume.Version
+		if ran && len(appendVersion(nil, m.status.Version)) > 0 {
+			version = m.status.Version
+		}
+		if !v.markable(volume, ran) || v.upToDate(volume) && volume.Version == version {
 			continue
 		}
-		volume.ClusterID = v.clusterID
+		volume.ClusterID, volume.Version = v.clusterID, version
 		unmarked = append(unmarked, volume)
 	}
 	return unmarked

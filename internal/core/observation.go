@@ -28,6 +28,8 @@ type Observation struct {
 type Failure struct {
 	Step    string
 	Problem Problem
+	// PutOffSince is since when it has only been put off; zero for what failed.
+	PutOffSince time.Time
 }
 
 // Cluster is the EtcdCluster object.
@@ -181,6 +183,9 @@ type Pod struct {
 	StartFixed bool
 	// ResizeRefused is whether Kubernetes refused, or cannot fulfill, the last change of its CPU and memory in place.
 	ResizeRefused bool
+	// Resizing is what its last change of CPU and memory in place waits for; empty if there is none. One that the node puts off
+	// until it has more is not waited for.
+	Resizing string
 	// Running is whether its etcd process runs.
 	Running bool
 	// Ready is what the kubelet says.
@@ -204,6 +209,8 @@ type Volume struct {
 	Founders []string
 	// ClusterID is etcd's ID of the cluster whose data it holds, if that was recorded on it.
 	ClusterID string
+	// Version is the etcd version that its member is recorded to have run on it; empty if none is.
+	Version string
 	// StorageHash is what the user asked of volumes when it was made.
 	StorageHash string
 	// Removed is whether it is recorded on the claim that its member was removed from the cluster: what it holds must

@@ -86,10 +86,25 @@ func (v *view) running() running {
 			}
 			continue
 		}
-		before, _ := v.Cluster.Recorded.member(m.Name)
-		r.remembered = appendVersion(r.remembered, before.Version)
+		for _, version := range v.lastRan(m) {
+			r.remembered = appendVersion(r.remembered, version)
+		}
 	}
 	return r
+}
+
+// lastRan are the versions that a member is last known to have run: by the status, or if that says nothing, by its volumes.
+func (v *view) lastRan(m *memberView) []string {
+	if before, _ := v.Cluster.Recorded.member(m.Name); before.Version != "" {
+		return []string{before.Version}
+	}
+	var versions []string
+	for _, volume := range m.Volumes {
+		if volume.ClusterID == v.clusterID && volume.Version != "" {
+			versions = append(versions, volume.Version)
+		}
+	}
+	return versions
 }
 
 func appendVersion(versions []*semver.Version, text string) []*semver.Version {
@@ -112,15 +127,15 @@ func (v *view) nextOutdated(p *plan, pending []*memberView) bool {
 			return true
 		}
 	}
-	if waiting := v.waitsFor(); waiting != "" {
-		p.doing.Message += "; waiting: " + waiting
-		return true
-	}
 	next := pending[0]
 	for _, m := range pending {
-		if next.leads && !m.leads {
+		if next.Pod.Resizing == "" && (m.Pod.Resizing != "" || next.leads && !m.leads) {
 			next = m
 		}
+	}
+	if waiting := v.waitsForOthers(next); waiting != "" {
+		p.doing.Message += "; waiting: " + waiting
+		return true
 	}
 	if !v.mayRestart(next) {
 		p.doing.Message += fmt.Sprintf("; waiting: without member %s there would be no quorum of members that serve and are caught up", next.Name)
@@ -144,9 +159,9 @@ func (v *view) sparable(m *memberView) bool {
 // hopsAsleep is whether a member that is away would come back with another minor: etcd wants all members to be healthy when
 // the first one moves. One that is away for longer may follow if it was to move already, or if others have.
 func (v *view) hopsAsleep(m *memberView) bool {
-	before, _ := v.Cluster.Recorded.member(m.Name)
 	want := minorOf(v.Cluster.Spec.Version)
-	if m.serves || minorOf(before.Version) == "" || minorOf(before.Version) == want {
+	other := slices.ContainsFunc(v.lastRan(m), func(version string) bool { return minorOf(version) != "" && minorOf(version) != want })
+	if m.serves || !other {
 		return false
 	}
 	moved := slices.ContainsFunc(v.running().answered, func(version *semver.Version) bool { return minorOf(version.String()) == want })
@@ -230,6 +245,23 @@ func (v *view) waitsFor() string {
 		reasons = append(reasons, unfinished)
 	}
 	return strings.Join(reasons, "; ")
+}
+
+// waitsForOthers says what has to be mended before a member that serves is brought up to date: so little memory that etcd ends
+// must not reach the next one. Changes that are not wanted any more are not waited for.
+func (v *view) waitsForOthers(next *memberView) string {
+	waiting := v.waitsFor()
+	for _, m := range v.members {
+		if m != next && m.Pod.Resizing != "" && !m.outdated(v.Cluster.Spec.MemberHash) && waiting == "" {
+			waiting = v.resizes(m)
+		}
+	}
+	return waiting
+}
+
+// resizes says what the change of a member's CPU and memory waits for.
+func (v *view) resizes(m *memberView) string {
+	return fmt.Sprintf("CPU and memory of member %s are changed: %s", m.Name, m.Pod.Resizing)
 }
 
 // bringUpToDate does the next step for one member, if there is one to do now: its StatefulSet first, which restarts

@@ -91,6 +91,9 @@ func (w *world) describe(action core.Action) string {
 		if len(step.InitialCluster) > 0 {
 			text += " with " + strings.Join(step.InitialCluster, " ")
 		}
+		if spec := w.Cluster.Spec; spec.Version != spec.FinalVersion {
+			text += " of " + spec.Version
+		}
 		if step.Stopped {
 			text += ", stopped"
 		}
@@ -106,6 +109,9 @@ func (w *world) describe(action core.Action) string {
 		text += " " + step.Member
 		for _, volume := range step.Volumes {
 			text += fmt.Sprintf(" %s holds=%q", volume.Name, volume.ClusterID)
+			if volume.Version != w.recordedOn(step.Member, volume.Name) {
+				text += " ran=" + volume.Version
+			}
 			if volume.Kept != volume.KeptWanted {
 				text += fmt.Sprintf(" keep=%t", volume.KeptWanted)
 			}
@@ -177,6 +183,16 @@ func (w *world) describeChange(action core.Action) string {
 		return fmt.Sprintf(" %s of %s via %s", step.Alarm, step.ID, step.Via)
 	}
 	panic("a scenario cannot describe " + action.Step())
+}
+
+// recordedOn is the version that is recorded on a claim.
+func (w *world) recordedOn(member, claim string) string {
+	for _, volume := range w.member(member).Volumes {
+		if volume.Name == claim {
+			return volume.Version
+		}
+	}
+	return ""
 }
 
 func claims(volumes []core.Volume) string {

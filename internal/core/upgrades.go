@@ -28,7 +28,8 @@ var known = map[uint64]*semver.Version{
 type Fleet struct {
 	// Runs are the versions that members run or are last known to have run.
 	Runs []string
-	// Asleep: members are stopped. A hibernated cluster wakes with the minor that it went to sleep with.
+	// Asleep: members are stopped, or only their volumes say what they ran, as those that are taken over from an earlier
+	// EtcdCluster do. A cluster wakes with the minor that it went to sleep with.
 	Asleep bool
 	// Joining: members are still to come, see [MemberList.Joining]. They come before a change of the minor: etcd lets nobody
 	// join while a downgrade is enabled, and a leader of 3.6 may send entries of 3.5, which end a member of 3.7.
@@ -36,8 +37,9 @@ type Fleet struct {
 	// Away are, of the members that have run and do not answer, the versions that they would start with: those of their
 	// StatefulSets. Whether one is ready for another minor only it could say, or it was before it was told to move.
 	Away []string
-	// Answers is whether any member answers. Told is the minor that etcd was told to go back to, as far as they say so.
-	Answers bool
+	// Answers are, of Runs, those of the members that answer. Told is the minor that etcd was told to go back to, as far as they
+	// say so.
+	Answers []string
 	Told    string
 }
 
@@ -68,6 +70,8 @@ func Waypoint(wanted string, fleet Fleet) string {
 		return wanted
 	case fleet.Asleep && target.Minor() != highest.Minor(), lowest.Minor() == highest.Minor() && fleet.stays(lowest, next):
 		next = highest
+	case lowest.Minor() != highest.Minor() && next.Minor() < highest.Minor() && !fleet.mayReturn(next):
+		next = highest
 	}
 	return next.String()
 }
@@ -80,8 +84,17 @@ func (f Fleet) stays(runs, next *semver.Version) bool {
 	}
 	to := minorOf(next.String())
 	moving := !slices.ContainsFunc(f.Away, func(template string) bool { return minorOf(template) != to })
-	untold := len(f.Away) > 0 && f.Answers && next.Minor() < runs.Minor() && minorOf(f.Told) != to
+	untold := len(f.Away) > 0 && len(f.Answers) > 0 && next.Minor() < runs.Minor() && minorOf(f.Told) != to
 	return f.Joining || !moving || untold
+}
+
+// mayReturn is whether members that have moved to a later minor may go back to another that others are known to have run: one
+// of these answers, or etcd was told. Otherwise all may have moved, and the data with them, see [view.mayGoBack].
+func (f Fleet) mayReturn(next *semver.Version) bool {
+	return minorOf(f.Told) == minorOf(next.String()) || slices.ContainsFunc(f.Answers, func(text string) bool {
+		version, err := semver.NewVersion(text)
+		return err == nil && version.Minor() <= next.Minor()
+	})
 }
 
 // Joining is whether members are still to join, those that were added already or those that the cluster lacks.

@@ -253,16 +253,29 @@ func (v *view) judge(m *memberView) {
 		return
 	}
 	m.leads = s.LeaderID != "" && s.LeaderID == s.ID && !m.stranger
+	m.lag, m.caughtUp = v.Etcd.lag(*s)
+}
+
+// lag is how many raft entries a member is behind the newest, and whether that is little enough to count as caught up.
+func (e Etcd) lag(s Status) (entries uint64, caughtUp bool) {
 	var newest uint64
-	for _, other := range v.Etcd.Statuses {
+	for _, other := range e.Statuses {
 		if other.Answered && other.ClusterID == s.ClusterID && other.RaftApplied > newest {
 			newest = other.RaftApplied
 		}
 	}
-	m.lag = newest - s.RaftApplied
+	entries = newest - s.RaftApplied
 	// etcd itself promotes a learner that has nine tenths of the leader's log
 	// (https://etcd.io/docs/v3.6/learning/design-learner/).
-	m.caughtUp = m.lag <= caughtUpEntries && s.RaftApplied >= newest/10*9
+	return entries, entries <= caughtUpEntries && s.RaftApplied >= newest/10*9
+}
+
+// Promotable is whether a learner may become a voter at any moment: it answers, knows a leader and has caught up.
+func (e Etcd) Promotable(l Listed) bool {
+	return l.Learner && slices.ContainsFunc(e.Statuses, func(s Status) bool {
+		_, caughtUp := e.lag(s)
+		return s.Answered && s.ID == l.ID && s.LeaderID != "" && caughtUp
+	})
 }
 
 // startPatience is how long a first start may take without a known problem before that is one.

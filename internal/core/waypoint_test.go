@@ -51,11 +51,15 @@ func TestWaypoint(t *testing.T) {
 		{"asleep, and never ran", "3.6.16", nil, true, "3.6.16"},
 	} {
 		t.Run(c.why, func(t *testing.T) {
-			if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Asleep: c.asleep}); next != c.next {
+			answers := c.runs
+			if c.asleep {
+				answers = nil
+			}
+			if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Answers: answers, Asleep: c.asleep}); next != c.next {
 				t.Errorf("%s is next on the way from %v to %s, want %s", next, c.runs, c.wanted, c.next)
 			}
 			slices.Reverse(c.runs)
-			if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Asleep: c.asleep}); next != c.next {
+			if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Answers: answers, Asleep: c.asleep}); next != c.next {
 				t.Errorf("it depends on the order of the members: %s", next)
 			}
 		})
@@ -79,7 +83,7 @@ func TestWaypointWhileMembersJoin(t *testing.T) {
 		{"half way up", "3.7.3", []string{"3.7.3", "3.6.16"}, "3.7.3"},
 		{"a patch down", "3.6.5", []string{"3.6.16"}, "3.6.5"},
 	} {
-		if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Joining: true}); next != c.next {
+		if next := core.Waypoint(c.wanted, core.Fleet{Runs: c.runs, Answers: c.runs, Joining: true}); next != c.next {
 			t.Errorf("%s: %s is next, want %s", c.why, next, c.next)
 		}
 	}
@@ -121,9 +125,14 @@ func TestWaypointWhileAMemberIsAway(t *testing.T) {
 		{"another one is moving", "3.7.3", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.7.3", "3.6.16"}}, "3.6.16"},
 		{"it is on another way", "3.7.3", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}}, "3.6.16"},
 		{"half way up", "3.7.3", core.Fleet{Runs: []string{"3.7.3", "3.6.16"}, Away: []string{"3.6.16"}}, "3.7.3"},
-		{"it goes back, as etcd was told", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}, Answers: true, Told: "3.5.0"}, "3.5.33"},
-		{"it goes back, and etcd was not told", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}, Answers: true}, "3.6.16"},
+		{"it goes back, as etcd was told", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}, Answers: []string{"3.6.16"}, Told: "3.5.0"}, "3.5.33"},
+		{"it goes back, and etcd was not told", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}, Answers: []string{"3.6.16"}}, "3.6.16"},
 		{"it goes back, and nobody can say whether etcd was told", "3.5.33", core.Fleet{Runs: []string{"3.6.16"}, Away: []string{"3.5.33"}}, "3.5.33"},
+		{"some have moved, and nobody answers", "3.5.33", core.Fleet{Runs: []string{"3.6.16", "3.5.33"}, Away: []string{"", ""}}, "3.6.16"},
+		{"some have moved, and one of them answers", "3.5.33", core.Fleet{Runs: []string{"3.6.16", "3.5.33"}, Away: []string{""}, Answers: []string{"3.6.16"}}, "3.6.16"},
+		{"some have moved, and one that has not answers", "3.5.33", core.Fleet{Runs: []string{"3.6.16", "3.5.33"}, Away: []string{""}, Answers: []string{"3.5.33"}}, "3.5.33"},
+		{"some have gone back, as etcd was told", "3.5.33", core.Fleet{Runs: []string{"3.6.16", "3.5.33"}, Away: []string{""}, Answers: []string{"3.6.16"}, Told: "3.5.0"}, "3.5.33"},
+		{"some have moved, nobody answers, and it goes on", "3.7.3", core.Fleet{Runs: []string{"3.7.3", "3.6.16"}, Away: []string{"", ""}}, "3.7.3"},
 		{"nothing is known on the way: it is left to be refused", "3.9.1", core.Fleet{Runs: []string{"3.7.3"}, Away: []string{"3.7.3"}}, "3.9.1"},
 	} {
 		if next := core.Waypoint(c.wanted, c.fleet); next != c.next {
@@ -142,7 +151,7 @@ func TestWaypointsLead(t *testing.T) {
 				members := []string{from, from, from}
 				steps := 0
 				for ; slices.ContainsFunc(members, func(v string) bool { return v != wanted }); steps++ {
-					next := core.Waypoint(wanted, core.Fleet{Runs: members, Answers: true})
+					next := core.Waypoint(wanted, core.Fleet{Runs: members, Answers: members})
 					i := slices.IndexFunc(members, func(v string) bool { return v != next })
 					if i < 0 || steps > 12 {
 						t.Fatalf("the members stay at %v", members)

@@ -95,7 +95,7 @@ func (w *world) actOnVolumes(action core.Action) bool {
 	switch step := action.(type) {
 	case core.MarkVolumes:
 		each(step.Member, step.Volumes, func(live *core.Volume, told core.Volume) {
-			live.ClusterID, live.OwnerUID, live.Kept = told.ClusterID, w.Cluster.UID, told.KeptWanted
+			live.ClusterID, live.OwnerUID, live.Kept, live.Version = told.ClusterID, w.Cluster.UID, told.KeptWanted, told.Version
 		})
 	case core.RetireVolumes:
 		each(step.Member, step.Volumes, func(live *core.Volume, _ core.Volume) { live.Removed = true })

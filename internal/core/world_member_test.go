@@ -158,6 +158,10 @@ func (w *world) tellPod(m *core.Member, word string) {
 		m.Pod.StartFixed = true
 	case "resize-refused":
 		m.Pod.ResizeRefused = true
+	case "resizing":
+		m.Pod.Resizing = "the kubelet is at it"
+	case "resized":
+		m.Pod.Resizing = ""
 	case "down":
 		m.Pod.Running, m.Pod.Ready = false, false
 	case "starting", "running", "ready":
@@ -205,10 +209,12 @@ func (w *world) tellVolume(m *core.Member, word string) {
 		case "bound":
 			v.Bound, v.Problem = true, core.Problem{}
 		case "marked":
-			v.ClusterID = value
+			v.ClusterID, v.Version = value, w.answers[m.Name].version
 			if value == "" {
 				v.ClusterID = "c1"
 			}
+		case "ran":
+			v.Version = value
 		case "unmarked":
 			v.ClusterID = ""
 		case "founders":
@@ -239,6 +245,15 @@ func (w *world) tellVolume(m *core.Member, word string) {
 	}
 }
 
+// recordVersion is what has happened since a member that has been there for long began to run its version.
+func (w *world) recordVersion(name string) {
+	for i := range w.member(name).Volumes {
+		if v := &w.member(name).Volumes[i]; v.ClusterID != "" {
+			v.Version = w.answers[name].version
+		}
+	}
+}
+
 func (w *world) tellAnswer(name, word string) {
 	a := w.answers[name]
 	key, value, _ := strings.Cut(word, "=")
@@ -256,6 +271,7 @@ func (w *world) tellAnswer(name, word string) {
 		a.leaderless = true
 	case "version":
 		a.version = value
+		w.recordVersion(name)
 	case "stored":
 		a.stored = value
 	case "lag":

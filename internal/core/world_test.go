@@ -87,18 +87,14 @@ func (w *world) wish() {
 			m.Workload.Version = w.templates[m.Name]
 		}
 		if a := w.answers[m.Name]; m.Pod.Running && !a.silent {
-			fleet.Runs, fleet.Answers, fleet.Told = append(fleet.Runs, a.version), true, w.downgrade
+			fleet.Runs, fleet.Answers, fleet.Told = append(fleet.Runs, a.version), append(fleet.Answers, a.version), w.downgrade
 			continue
 		}
-		for _, before := range w.Cluster.Recorded.Members {
-			if before.Name == m.Name && before.Version != "" {
-				fleet.Runs, fleet.Away = append(fleet.Runs, before.Version), append(fleet.Away, m.Workload.Version)
-			}
-		}
+		w.awayInFleet(m, &fleet)
 	}
 	stopped := func(m core.Member) bool { return m.Workload.Exists() && m.Workload.Stopped }
 	fleet.Joining = w.joining()
-	fleet.Asleep = w.Cluster.Spec.Size == 0 || slices.ContainsFunc(w.Members, stopped)
+	fleet.Asleep = fleet.Asleep || w.Cluster.Spec.Size == 0 || slices.ContainsFunc(w.Members, stopped)
 	spec := &w.Cluster.Spec
 	spec.Version, spec.RestartHash = core.Waypoint(spec.FinalVersion, fleet), w.hash
 	if before, known := w.hashes[spec.Version]; known && spec.Version != spec.FinalVersion {
@@ -109,6 +105,21 @@ func (w *world) wish() {
 	spec.MemberHash = spec.RestartHash
 	if w.resources != "" {
 		spec.MemberHash += "+" + w.resources
+	}
+}
+
+// awayInFleet adds what a member that does not answer is last known to have run.
+func (w *world) awayInFleet(m *core.Member, fleet *core.Fleet) {
+	for _, before := range w.Cluster.Recorded.Members {
+		if before.Name == m.Name && before.Version != "" {
+			fleet.Runs, fleet.Away = append(fleet.Runs, before.Version), append(fleet.Away, m.Workload.Version)
+			return
+		}
+	}
+	for _, volume := range m.Volumes {
+		if volume.ClusterID != "" && volume.Version != "" && !volume.Removed {
+			fleet.Runs, fleet.Asleep = append(fleet.Runs, volume.Version), true
+		}
 	}
 }
 
@@ -138,6 +149,9 @@ func (w *world) tell(line string) {
 	case "failed":
 		step, problem, _ := strings.Cut(rest, " ")
 		w.Failure = core.Failure{Step: step, Problem: parseProblem(problem)}
+	case "put-off":
+		step, message, _ := strings.Cut(rest, " ")
+		w.Failure = core.Failure{Step: step, Problem: core.Problem{Reason: core.ReasonStepFailed, Message: message}, PutOffSince: w.Now}
 	case "etcd":
 		w.tellEtcd(strings.Fields(rest))
 	case "listed":

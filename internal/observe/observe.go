@@ -3,7 +3,6 @@
 package observe
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -103,61 +102,6 @@ func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (
 		return Observed{}, err
 	}
 	return observed, nil
-}
-
-// target is the cluster as it is to be next: with the version to run next on the way to that of the spec.
-func (o *Observer) target(built render.Cluster, recorded core.Report, held holdings, etcd core.Etcd) render.Cluster {
-	var fleet core.Fleet
-	answered := map[string]bool{}
-	for _, s := range etcd.Statuses {
-		if s.Answered {
-			fleet.Runs, answered[s.Member] = append(fleet.Runs, s.Version), true
-			fleet.Answers, fleet.Told = true, cmp.Or(fleet.Told, s.DowngradeTarget)
-		}
-	}
-	templates := map[string]string{}
-	for i := range held.workloads {
-		w := &held.workloads[i]
-		fleet.Asleep = fleet.Asleep || w.Spec.Replicas != nil && *w.Spec.Replicas == 0
-		templates[w.Name] = versionOf(w.Spec.Template.Spec)
-	}
-	for _, m := range recorded.Members {
-		if !answered[m.Name] && m.Version != "" {
-			fleet.Runs, fleet.Away = append(fleet.Runs, m.Version), append(fleet.Away, templates[m.Name])
-		}
-	}
-	fleet.Joining = etcd.List.Joining(int(*built.Spec.Size))
-	built.VolumeSize = smallestVolume(held.claims)
-	built.Voters = voters(int(*built.Spec.Size), recorded, etcd)
-	if next := core.Waypoint(built.Spec.Version, fleet); next != built.Spec.Version {
-		built.EtcdCluster = built.DeepCopy()
-		built.Spec.Version = next
-	}
-	return built
-}
-
-// voters is the number of voters that the disruption budget is for.
-func voters(size int, recorded core.Report, etcd core.Etcd) int {
-	count := 0
-	for _, l := range etcd.List.Members {
-		if !l.Learner {
-			count++
-		}
-	}
-	if !etcd.List.Known {
-		for _, m := range recorded.Members {
-			if m.Role != core.RoleLearner {
-				count++
-			}
-		}
-	}
-	switch {
-	case count > 0:
-		return count
-	case len(recorded.BootstrapMembers) > 0:
-		return len(recorded.BootstrapMembers)
-	}
-	return size
 }
 
 // memberNames are the members whose client URLs are published.
@@ -394,7 +338,12 @@ func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings,
 		pod := &held.pods[i]
 		m := member(memberOf(pod))
 		m.Pod = ObservePod(pod)
-		m.Pod.ResizeRefused = m.Pod.ResizeRefused || pod.Annotations[render.AnnotationResizeRefused] == c.MemberHash()
+		// What the node never has was accepted, and noted, before the kubelet said so. Of another wish that says nothing.
+		infeasible := m.Pod.ResizeRefused && m.Pod.MemberHash == c.MemberHash()
+		if infeasible {
+			m.Pod.MemberHash = ""
+		}
+		m.Pod.ResizeRefused = infeasible || pod.Annotations[render.AnnotationResizeRefused] == c.MemberHash()
 		m.Node = o.node(ctx, pod, held.claims)
 	}
 	var members []core.Member

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -32,6 +33,7 @@ func ObservePod(pod *corev1.Pod) core.Pod {
 		MemberHash:  pod.Annotations[render.AnnotationMemberHash],
 		RestartHash: pod.Annotations[render.AnnotationRestartHash],
 		Problem:     podProblem(pod),
+		Resizing:    resizing(pod),
 	}
 	observed.Start, observed.StartFixed = render.PodStart(pod)
 	for _, condition := range pod.Status.Conditions {
@@ -39,7 +41,7 @@ func ObservePod(pod *corev1.Pod) core.Pod {
 		case corev1.PodReady:
 			observed.Ready = condition.Status == corev1.ConditionTrue
 		case corev1.PodResizePending:
-			observed.ResizeRefused = condition.Status == corev1.ConditionTrue && condition.Reason == corev1.PodReasonInfeasible
+			observed.ResizeRefused = condition.Status == corev1.ConditionTrue && condition.Reason == corev1.PodReasonInfeasible && !unseen(pod)
 		}
 	}
 	for i := range pod.Status.ContainerStatuses {
@@ -49,6 +51,55 @@ func ObservePod(pod *corev1.Pod) core.Pod {
 		}
 	}
 	return observed
+}
+
+// resizing says what a change of a pod's CPU and memory waits for. What the node puts off, or never has, is told apart from that.
+func resizing(pod *corev1.Pod) string {
+	wait := ""
+	if unseen(pod) {
+		return "the kubelet has not begun"
+	}
+	for _, condition := range pod.Status.Conditions {
+		switch {
+		case condition.Status != corev1.ConditionTrue:
+		case condition.Type == corev1.PodResizePending && (condition.Reason == corev1.PodReasonDeferred || condition.Reason == corev1.PodReasonInfeasible):
+			return ""
+		case condition.Type == corev1.PodResizePending, condition.Type == corev1.PodResizeInProgress:
+			wait = shorten(cmp.Or(condition.Message, "the kubelet is at it"))
+		}
+	}
+	if wait == "" && pod.Status.ObservedGeneration == 0 && !given(pod) {
+		wait = "the kubelet has not done it"
+	}
+	return wait
+}
+
+// unseen is whether the kubelet has not seen yet what is asked of a pod. Before Kubernetes 1.34 it does not say.
+func unseen(pod *corev1.Pod) bool {
+	return pod.Status.ObservedGeneration > 0 && pod.Status.ObservedGeneration < pod.Generation
+}
+
+// given is whether a container has what its pod asks for.
+func given(pod *corev1.Pod) bool {
+	for _, container := range pod.Spec.Containers {
+		for i := range pod.Status.ContainerStatuses {
+			status := &pod.Status.ContainerStatuses[i]
+			if status.Name == render.ContainerName && container.Name == status.Name && status.Resources != nil {
+				return covers(status.Resources.Requests, container.Resources.Requests) && covers(status.Resources.Limits, container.Resources.Limits)
+			}
+		}
+	}
+	return true
+}
+
+// covers is whether a list of resources has the CPU and memory of another one.
+func covers(has, asked corev1.ResourceList) bool {
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		if want, ok := asked[name]; ok && want.Cmp(has[name]) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // podProblem says why a pod's etcd does not run, if that would not mend itself.

@@ -55,7 +55,22 @@ func recorded(version string, roles ...v1alpha1.MemberRole) (all []v1alpha1.Memb
 	return all
 }
 
-// TestVotersOfTheBudget: those that there are, not those that are asked for.
+// joins lists two voters, and one more learner that says something of itself.
+func (s *situation) joins(says core.Status) {
+	list := s.etcd.answer.List.Members
+	if len(list) == 0 {
+		list = []core.Listed{s.listed("demo-0"), s.listed("demo-1")}
+		s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, ID: "id-of-demo-0", LeaderID: "a", RaftApplied: 10_000}}
+	}
+	learner := s.listed("demo-" + string(rune('0'+len(list))))
+	learner.Learner = true
+	says.ID = learner.ID
+	s.lists(append(list, learner)...)
+	s.etcd.answer.Statuses = append(s.etcd.answer.Statuses, says)
+}
+
+// TestVotersOfTheBudget: those that there may be, not those that are asked for. It has to be there before a learner is promoted:
+// whoever promotes it may end right after that.
 func TestVotersOfTheBudget(t *testing.T) {
 	for name, test := range map[string]struct {
 		prepare func(s *situation)
@@ -67,9 +82,17 @@ func TestVotersOfTheBudget(t *testing.T) {
 			s.lists(s.listed("demo-0"), s.listed("demo-1"), learner)
 			s.cluster.Status.Members = recorded("3.6.16", "voter")
 		}, 2},
-		"by the last report": {func(s *situation) {
+		"a learner may become a voter": {func(s *situation) { s.joins(core.Status{Answered: true, LeaderID: "a", RaftApplied: 9_500}) }, 3},
+		"it is behind":                 {func(s *situation) { s.joins(core.Status{Answered: true, LeaderID: "a", RaftApplied: 5_000}) }, 2},
+		"it knows no leader":           {func(s *situation) { s.joins(core.Status{Answered: true, RaftApplied: 10_000}) }, 2},
+		"it does not answer":           {func(s *situation) { s.joins(core.Status{}) }, 2},
+		"two learners, one at a time": {func(s *situation) {
+			s.joins(core.Status{Answered: true, LeaderID: "a", RaftApplied: 10_000})
+			s.joins(core.Status{Answered: true, LeaderID: "a", RaftApplied: 10_000})
+		}, 3},
+		"by the last report, whoever was promoted since": {func(s *situation) {
 			s.cluster.Status.Members = recorded("3.6.16", "leader", "voter", "learner", "voter", "voter")
-		}, 4},
+		}, 5},
 		"the founders":    {func(s *situation) { s.cluster.Status.BootstrapMembers = []string{"demo-0"} }, 1},
 		"those asked for": {func(*situation) {}, 3},
 	} {
@@ -215,6 +238,70 @@ func TestWaypoints(t *testing.T) {
 	}
 }
 
+// TestWaypointsOfClaims: of members that are taken over from an earlier EtcdCluster only their claims say what they ran. They begin
+// with that.
+func TestWaypointsOfClaims(t *testing.T) {
+	claim := func(s *situation, member string, note ...string) {
+		c := s.claim(member)
+		c.Annotations[render.AnnotationClusterID], c.Annotations[render.AnnotationVersion] = "c1", "3.5.20"
+		for i := 0; i < len(note); i += 2 {
+			c.Annotations[note[i]] = note[i+1]
+		}
+		s.add(c)
+	}
+	for name, test := range map[string]struct {
+		prepare func(s *situation)
+		want    string
+	}{
+		"an earlier one ran it":   {func(s *situation) { claim(s, "demo-0") }, "3.5.20"},
+		"it does not say":         {func(s *situation) { claim(s, "demo-0", render.AnnotationVersion, "") }, "3.7.3"},
+		"it says nonsense":        {func(s *situation) { claim(s, "demo-0", render.AnnotationVersion, "new") }, "3.7.3"},
+		"it is of no cluster yet": {func(s *situation) { claim(s, "demo-0", render.AnnotationClusterID, "") }, "3.7.3"},
+		"its member was removed":  {func(s *situation) { claim(s, "demo-0", render.AnnotationRemoved, render.Removed) }, "3.7.3"},
+		"it is of another cluster": {func(s *situation) {
+			claim(s, "demo-0", render.AnnotationClusterID, "c9")
+			s.cluster.Status.ClusterID = "c1"
+		}, "3.7.3"},
+		"the newest of several": {func(s *situation) {
+			claim(s, "demo-0", render.AnnotationVersion, "3.6.14")
+			claim(s, "demo-1", render.AnnotationVersion, "3.5.33")
+		}, "3.6.14"},
+		"the member says more": {func(s *situation) {
+			claim(s, "demo-0")
+			s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, Version: "3.6.16"}}
+		}, "3.7.3"},
+		"the status says more": {func(s *situation) {
+			claim(s, "demo-0")
+			s.cluster.Status.Members = recorded("3.5.33", "voter")
+			s.add(s.workload(t, "demo-0"))
+		}, "3.5.33"},
+		"one answers, another does not yet": {func(s *situation) {
+			claim(s, "demo-0")
+			claim(s, "demo-1")
+			s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, Version: "3.5.20"}}
+		}, "3.5.20"},
+		"etcd does not list it": {func(s *situation) {
+			claim(s, "demo-1")
+			s.lists(s.listed("demo-0"))
+			s.cluster.Spec.Size = new(int32(1))
+			s.etcd.answer.Statuses = []core.Status{{Member: "demo-0", Answered: true, Version: "3.6.16"}}
+		}, "3.7.3"},
+	} {
+		s := newSituation()
+		s.cluster.Spec.Version = "3.7.3"
+		test.prepare(s)
+		o := s.observe(t)
+		if got := o.Cluster.Spec.Version; got != test.want {
+			t.Errorf("%s: %s is next, want %s", name, got, test.want)
+		}
+		for _, m := range o.Members {
+			if len(m.Volumes) > 0 && m.Volumes[0].Version == "" && name != "it does not say" {
+				t.Errorf("%s: %+v", name, m.Volumes[0])
+			}
+		}
+	}
+}
+
 // TestSpec: the part of the spec that decisions depend on.
 func TestSpec(t *testing.T) {
 	s := newSituation()
@@ -281,33 +368,84 @@ func TestLogIsNoDrift(t *testing.T) {
 	}
 }
 
+// pending is a change of CPU and memory in place that is not done, as the kubelet says it.
+func pending(p *corev1.Pod, kind corev1.PodConditionType, reason string) {
+	p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: kind, Status: corev1.ConditionTrue, Reason: reason})
+}
+
 // TestResizes: how a change of CPU and memory in place went.
 func TestResizes(t *testing.T) {
+	noted := func(s *situation, p *corev1.Pod) {
+		p.Annotations[render.AnnotationMemberHash] = s.render().MemberHash()
+	}
 	for name, test := range map[string]struct {
-		change func(s *situation, p *corev1.Pod)
-		want   bool
+		change  func(s *situation, p *corev1.Pod)
+		refused bool
+		waits   string
 	}{
-		"never tried": {func(*situation, *corev1.Pod) {}, false},
+		"never tried": {func(*situation, *corev1.Pod) {}, false, ""},
 		"refused": {func(s *situation, p *corev1.Pod) {
 			p.Annotations[render.AnnotationResizeRefused] = s.render().MemberHash()
-		}, true},
-		"refused, for another wish": {func(_ *situation, p *corev1.Pod) { p.Annotations[render.AnnotationResizeRefused] = "before" }, false},
-		"infeasible": {func(_ *situation, p *corev1.Pod) {
-			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodResizePending, Status: corev1.ConditionTrue, Reason: corev1.PodReasonInfeasible})
-		}, true},
-		"infeasible before": {func(_ *situation, p *corev1.Pod) {
+		}, true, ""},
+		"refused, for another wish": {func(_ *situation, p *corev1.Pod) { p.Annotations[render.AnnotationResizeRefused] = "before" }, false, ""},
+		"infeasible": {func(s *situation, p *corev1.Pod) {
+			noted(s, p)
+			pending(p, corev1.PodResizePending, corev1.PodReasonInfeasible)
+		}, true, ""},
+		"infeasible, for another wish": {func(_ *situation, p *corev1.Pod) { pending(p, corev1.PodResizePending, corev1.PodReasonInfeasible) }, false, ""},
+		"infeasible before the kubelet saw the last wish": {func(s *situation, p *corev1.Pod) {
+			noted(s, p)
+			pending(p, corev1.PodResizePending, corev1.PodReasonInfeasible)
+			p.Generation, p.Status.ObservedGeneration = 3, 2
+		}, false, "the kubelet has not begun"},
+		"infeasible before": {func(s *situation, p *corev1.Pod) {
+			noted(s, p)
 			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodResizePending, Status: corev1.ConditionFalse, Reason: corev1.PodReasonInfeasible})
-		}, false},
-		"deferred": {func(_ *situation, p *corev1.Pod) {
-			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodResizePending, Status: corev1.ConditionTrue, Reason: corev1.PodReasonDeferred})
-		}, false},
+		}, false, ""},
+		"deferred": {func(s *situation, p *corev1.Pod) {
+			noted(s, p)
+			give(p, "1Gi", "2Gi")
+			pending(p, corev1.PodResizePending, corev1.PodReasonDeferred)
+		}, false, ""},
+		"pending":     {func(s *situation, p *corev1.Pod) { pending(p, corev1.PodResizePending, "") }, false, "the kubelet is at it"},
+		"in progress": {func(s *situation, p *corev1.Pod) { pending(p, corev1.PodResizeInProgress, "") }, false, "the kubelet is at it"},
+		"in progress, with an error": {func(s *situation, p *corev1.Pod) {
+			pending(p, corev1.PodResizeInProgress, corev1.PodReasonError)
+			p.Status.Conditions[len(p.Status.Conditions)-1].Message = "less than is in use"
+		}, false, "less than is in use"},
+		"not seen by the kubelet": {func(s *situation, p *corev1.Pod) {
+			noted(s, p)
+			p.Generation, p.Status.ObservedGeneration = 2, 1
+		}, false, "the kubelet has not begun"},
+		"seen by the kubelet": {func(s *situation, p *corev1.Pod) {
+			give(p, "1Gi", "2Gi")
+			p.Generation, p.Status.ObservedGeneration = 2, 2
+		}, false, ""},
+		"by a kubelet that does not say, not given": {func(s *situation, p *corev1.Pod) { give(p, "1Gi", "2Gi") }, false, "the kubelet has not done it"},
+		"by a kubelet that does not say, given":     {func(s *situation, p *corev1.Pod) { give(p, "2Gi", "2048Mi") }, false, ""},
 	} {
 		s := newSituation()
 		pod := s.pod("demo-0")
 		pod.Annotations[render.AnnotationRestartHash] = "r"
 		test.change(s, pod)
-		if got := s.add(pod).member(t, "demo-0").Pod; got.ResizeRefused != test.want || got.RestartHash != "r" {
+		got := s.add(pod).member(t, "demo-0").Pod
+		if got.ResizeRefused != test.refused || got.Resizing != test.waits || got.RestartHash != "r" {
 			t.Errorf("%s: %+v", name, got)
 		}
+		// What cannot be given in place is not up to date, whatever was noted when it was asked for.
+		if upToDate := got.MemberHash == s.render().MemberHash(); upToDate && got.ResizeRefused {
+			t.Errorf("%s: it is up to date", name)
+		}
 	}
+}
+
+// give says what memory a pod has, and what it asks for.
+func give(p *corev1.Pod, has, asks string) {
+	memory := func(size string) corev1.ResourceRequirements {
+		list := corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(size)}
+		return corev1.ResourceRequirements{Requests: list, Limits: list}
+	}
+	p.Spec.Containers[0].Resources = memory(asks)
+	resources := memory(has)
+	p.Status.ContainerStatuses[1].Resources = &resources
 }

@@ -49,6 +49,8 @@ const (
 	AnnotationFoundedBy = "etcd.etcd.io/founded-by"
 	// AnnotationClusterID is, on a claim, etcd's ID of the cluster whose data it holds.
 	AnnotationClusterID = "etcd.etcd.io/cluster-id"
+	// AnnotationVersion is, on a claim, the etcd version that its member was last seen to run on it.
+	AnnotationVersion = "etcd.etcd.io/version"
 )
 
 // Removed is the value of AnnotationRemoved.

@@ -220,6 +220,9 @@ func (w *World) mark(s *State, seen Cluster, a core.MarkVolumes) bool {
 		}
 		claim.Owner = seen.Incarnation
 		claim.Marked = max(claim.Marked, idOf(volume.ClusterID))
+		if w.Minor != 0 && volume.Version != "" {
+			claim.Ran = minorOf(volume.Version)
+		}
 	}
 	return true
 }

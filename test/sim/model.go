@@ -101,6 +101,8 @@ type Claim struct {
 	// Old is whether the data lacks a write that was acknowledged.
 	Old  bool
 	Harm Harm
+	// Ran is the version that is recorded on it.
+	Ran Minor
 	// Stored is the version of the data. Log is what the log has of 3.5.
 	Stored Minor
 	Log    Log

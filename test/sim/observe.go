@@ -236,6 +236,9 @@ func (w *World) observeClaim(c *Cluster, claim *Claim, id string) core.Volume {
 		OwnerUID: fmt.Sprint("u", claim.Owner), FoundedBy: fmt.Sprint("u", claim.Founder), Founders: spelled(claim.Founders),
 		StorageHash: fmt.Sprint("s", claim.Storage), ClusterID: clusterID(claim.Marked), Removed: claim.Removed, Kept: true, KeptWanted: true,
 	}
+	if claim.Marked != 0 && (w.Minor == 0 || claim.Ran != 0) {
+		o.Version = claim.Ran.String()
+	}
 	if claim.Bound && claim.Storage != c.Storage {
 		o.Misfit = "its volume is of another class"
 	}

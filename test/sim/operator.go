@@ -45,7 +45,7 @@ func (w *World) decide(s *State, unready bool) *verdict {
 	o := w.observation(&view)
 	decision := w.Operator.Decide(o)
 	v := &verdict{actions: decision.Actions, broken: checkDecision(o, decision), record: recordOf(decision.Report)}
-	if w.Minor != 0 {
+	if w.Minor != 0 && o.Cluster.Spec.Version != "" {
 		v.next, v.record.Versions = minorOf(o.Cluster.Spec.Version), versionsOf(decision.Report)
 	}
 	v.available, v.degraded = conditionOf(decision.Report, core.Available), conditionOf(decision.Report, core.Degraded)

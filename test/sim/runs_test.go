@@ -60,6 +60,7 @@ var runs = []run{
 	{"3-upgrade-losses", versions(changing(3, 1, 1, Versions|Losses), V35, V36, V37), 60_000},
 	{"3-versions-stale", versions(changing(3, 2, 2, Versions|Caches), V36, V35, V36, V37), 60_000},
 	{"3-versions-networks", versions(changing(3, 2, 1, Versions|Networks), V36, V35, V36, V37), 60_000},
+	{"3-versions-remade", versions(World{Size: 3, Faults: 1, Edits: 2, Incarnations: 3, Remade: true, Topics: Versions | Remaking | Crashes}, V35, V36, V37), 60_000},
 	{"3-versions-specs", versions(changing(3, 1, 3, Versions|Specs), V36, V35, V36, V37), 60_000},
 }
 

@@ -102,12 +102,14 @@ func (w *World) waypoint(v *State) Minor {
 		switch before := c.Status.version(m); {
 		case member.Pod.Exists && member.Pod.Phase == Running && !v.Nodes[m].Unreachable:
 			minor := member.Pod.Template.Minor
-			fleet.Runs, fleet.Answers = append(fleet.Runs, minor.String()), true
+			fleet.Runs, fleet.Answers = append(fleet.Runs, minor.String()), append(fleet.Answers, minor.String())
 			if minor >= V36 {
 				fleet.Told = v.Downgrade.data()
 			}
 		case c.Status.Members.has(m) && before != "":
 			fleet.Runs, fleet.Away = append(fleet.Runs, before), append(fleet.Away, template)
+		case w.unheard(v, m):
+			fleet.Runs, fleet.Asleep = append(fleet.Runs, member.Claim.Ran.String()), true
 		}
 	}
 	fleet.Joining = w.list(v).Joining(int(c.Size))
@@ -115,6 +117,15 @@ func (w *World) waypoint(v *State) Minor {
 		return minorOf(w.Waypoint(c.Minor.String(), fleet))
 	}
 	return minorOf(core.Waypoint(c.Minor.String(), fleet))
+}
+
+// unheard is whether only its claim says what a member ran.
+func (w *World) unheard(v *State, m int) bool {
+	claim, list := &v.Live.Members[m].Claim, w.list(v)
+	if known := v.Live.Cluster.Status.ID; known != 0 && claim.Marked != known || list.Known && !v.list().has(m) {
+		return false
+	}
+	return claim.Exists && claim.Marked != 0 && claim.Ran != 0 && !claim.Removed
 }
 
 // minor is the version that a member runs.

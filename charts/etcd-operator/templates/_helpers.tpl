@@ -73,6 +73,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch, delete]
+# Members are restarted as far as their disruption budget allows.
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
 # CPU and memory change without a restart.
 - apiGroups: [""]
   resources: [pods/resize]

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
@@ -102,14 +104,16 @@ func (s *scene) empty(member string, pod *corev1.Pod) {
 	}
 }
 
-// refused is whether the container of a pod, which is the same still, was killed, has started again, and has ended by itself.
+// refused is whether the container of a pod, which is the same still, has started again since, and has found nothing to start on.
 func (s *scene) refused(before *corev1.Pod) error {
 	pod := s.pods()[before.Name]
 	if pod == nil || pod.UID != before.UID {
 		return errors.New("it is another pod")
 	}
-	if status := pod.Status.ContainerStatuses[0]; status.RestartCount == before.Status.ContainerStatuses[0].RestartCount || status.State.Running != nil {
-		return fmt.Errorf("started %d times, %s", status.RestartCount+1, state(status.State))
+	status := pod.Status.ContainerStatuses[0]
+	again := status.RestartCount > before.Status.ContainerStatuses[0].RestartCount
+	if problem := observe.ObservePod(pod).Problem; !again || problem.Reason != core.ReasonVolumeEmpty {
+		return fmt.Errorf("started %d times, %s: %v", status.RestartCount+1, state(status.State), problem)
 	}
 	return nil
 }

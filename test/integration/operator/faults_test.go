@@ -106,7 +106,7 @@ func TestANodeIsLostMidRoll(t *testing.T) {
 			lost := make(chan string, 1)
 			var once sync.Once
 			w.reacts(func(what string, made bool) {
-				restarted, restarts := strings.CutPrefix(what, "delete *v1.Pod ")
+				restarted, restarts := strings.CutPrefix(what, "evict *v1.Pod ")
 				if !restarts || !made {
 					return
 				}

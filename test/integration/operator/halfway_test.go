@@ -163,6 +163,48 @@ func TestMembersComeBackUnderTheirNames(t *testing.T) {
 	}
 }
 
+// TestOlderVolumesAreTakenOver: the new object asks for a version that the kept volumes cannot start with. Their members start with
+// what they ran, and walk.
+func TestOlderVolumesAreTakenOver(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	l := s.live(3, retain, etcdVersion("3.5.33"))
+	s.put("key", "value")
+	names := l.finish()
+	before := s.cluster()
+	s.eventually("the claims say what their members ran", patience, func() error { return s.recordedVersion("3.5.33") })
+	s.delete(before)
+	var claims []string
+	for _, name := range names {
+		claims = append(claims, "PersistentVolumeClaim "+render.ClaimName(render.DataVolume, name))
+	}
+	s.nothingLeft(claims...)
+	s.create(s.demo(3, retain, etcdVersion("3.7.3")))
+	s.eventually("they start with what they ran", patience, func() error {
+		if version := s.cluster().Status.Version; version != "3.5.33" {
+			return fmt.Errorf("the version is %q", version)
+		}
+		return nil
+	})
+	s.tidy(longPatience)
+	s.runs("3.7.3")
+	if after := s.cluster(); after.Status.ClusterID != before.Status.ClusterID {
+		t.Errorf("the cluster was %s and is %s", before.Status.ClusterID, after.Status.ClusterID)
+	}
+	s.holds("key", "value")
+	s.eventually("the claims say what their members run", patience, func() error { return s.recordedVersion("3.7.3") })
+}
+
+// recordedVersion is nil if all claims say that their members ran a version.
+func (s *scene) recordedVersion(version string) error {
+	for _, claim := range s.claims() {
+		if said := claim.Annotations[render.AnnotationVersion]; said != version {
+			return fmt.Errorf("claim %s says %q", claim.Name, said)
+		}
+	}
+	return nil
+}
+
 // TestRemovedMembersLeaveTheirVolumes: with whenScaled Retain the claims stay, marked, and never run again.
 func TestRemovedMembersLeaveTheirVolumes(t *testing.T) {
 	t.Parallel()

@@ -106,7 +106,7 @@ func TestTheAPIServerIsAway(t *testing.T) {
 		change func(*scene)
 	}{
 		"while a member joins": {"add ", func(s *scene) { s.change(size(5)) }},
-		"during a roll":        {"delete *v1.Pod ", func(s *scene) { s.change(settings("77")) }},
+		"during a roll":        {"evict *v1.Pod ", func(s *scene) { s.change(settings("77")) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

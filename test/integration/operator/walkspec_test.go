@@ -149,7 +149,7 @@ func TestDrawnSpecs(t *testing.T) {
 		cluster.Spec.PodTemplate.Spec.Volumes = append(cluster.Spec.PodTemplate.Spec.Volumes, v1alpha1.Volume{Name: name, EmptyDir: &corev1.EmptyDirVolumeSource{}})
 	}
 	s.create(cluster)
-	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // It is to be repeatable, not secret.
+	r := rand.New(rand.NewPCG(1, 1))
 	accepted, refused := 0, 0
 	for _, knob := range knobs(t) {
 		missing := map[string]bool{}

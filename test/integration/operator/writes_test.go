@@ -219,6 +219,13 @@ func (w *writes) newClient(config *rest.Config, options client.Options) (client.
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, options ...client.ApplyOption) error {
 			return w.do(ctx, "apply "+describe(o), func(ctx context.Context) error { return c.Apply(ctx, o, options...) })
 		},
+		SubResourceCreate: func(ctx context.Context, c client.Client, sub string, o client.Object, made client.Object, options ...client.SubResourceCreateOption) error {
+			what := "create " + sub + " of " + describe(o)
+			if sub == "eviction" {
+				what = "evict " + describe(o)
+			}
+			return w.do(ctx, what, func(ctx context.Context) error { return c.SubResource(sub).Create(ctx, o, made, options...) })
+		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, options ...client.SubResourceUpdateOption) error {
 			return w.do(ctx, "update "+sub+" of "+describe(o), func(ctx context.Context) error { return c.SubResource(sub).Update(ctx, o, options...) })
 		},
