@@ -51,7 +51,8 @@ func (a *Actor) resizeMember(ctx context.Context, c render.Cluster, step core.Re
 		patch := client.MergeFromWithOptions(pod, client.MergeFromWithOptimisticLock{})
 		err := a.Client.SubResource("resize").Patch(ctx, resized, patch, client.FieldOwner(render.FieldManager))
 		switch {
-		case apierrors.IsInvalid(err), apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err), apierrors.IsForbidden(err) && !strings.Contains(err.Error(), "exceeded quota"):
+		case apierrors.IsInvalid(err), apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err),
+			apierrors.IsForbidden(err) && !strings.Contains(err.Error(), "exceeded quota"):
 			note = map[string]string{render.AnnotationResizeRefused: c.MemberHash()}
 		case err != nil:
 			return fmt.Errorf("resizing pod %s: %w", name, err)

@@ -228,7 +228,7 @@ func describeMembership(action core.Action) string {
 	case core.EnableDowngrade:
 		return "etcd is told of the downgrade to " + step.Target
 	case core.CancelDowngrade:
-		return "the downgrade of etcd is cancelled"
+		return "the downgrade of etcd is canceled"
 	case core.DisarmAlarm:
 		return fmt.Sprintf("alarm %s of the removed member %s is cleared", step.Alarm, step.ID)
 	}

@@ -148,7 +148,7 @@ func TestEveryStepIsDescribed(t *testing.T) {
 		"claims of the removed member demo-1 are marked as such": core.RetireVolumes{Member: "demo-1"},
 		"claims of the removed member demo-1 are deleted":        core.DeleteVolumes{Member: "demo-1"},
 		"etcd is told of the downgrade to 3.5":                   core.EnableDowngrade{Target: "3.5"},
-		"the downgrade of etcd is cancelled":                     core.CancelDowngrade{},
+		"the downgrade of etcd is canceled":                      core.CancelDowngrade{},
 		"alarm CORRUPT of the removed member a1 is cleared":      core.DisarmAlarm{ID: "a1", Alarm: "CORRUPT"},
 		"Stranger": stranger{},
 	} {

@@ -98,7 +98,7 @@ type AddMember struct {
 	Via string
 	// Expect are the IDs of the member list that was decided on.
 	Expect []string
-	// EndDowngrade: a downgrade that is enabled is cancelled first. While it is, etcd starts nobody who joins, and while someone
+	// EndDowngrade: a downgrade that is enabled is canceled first. While it is, etcd starts nobody who joins, and while someone
 	// joins it never forgets it.
 	EndDowngrade bool
 }

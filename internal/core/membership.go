@@ -102,26 +102,47 @@ func (v *view) irreparable(m *memberView) Problem {
 	case s != nil && s.Answered:
 		// Whoever answers has its data.
 		return Problem{}
-	case m.trouble.Reason == ReasonVolumeLost && (m.provenLost() || v.unhealthyFor(m) >= corruptPatience):
-		return m.trouble
-	case m.trouble.Reason == ReasonDataCorrupt && v.unhealthyFor(m) >= corruptPatience:
-		return m.trouble
-	case m.trouble.Reason == ReasonVolumeEmpty && m.listed.Started && v.unhealthyFor(m) >= corruptPatience:
-		// It was lost before anything was recorded on its claim.
-		return m.trouble
-	case m.trouble.Reason == ReasonDataDiffers && v.unhealthyFor(m) >= corruptPatience && v.staying(m.Name) >= 2:
-		// It does not start since its data differs from that of another member. Which of them is wrong the others decide,
-		// at the moment of the removal: see IfOthersAgree.
+	case v.dataIsLost(m):
 		return m.trouble
 	case m.listed.Learner && m.listed.Started && v.failsByItself(m):
 		// It has no vote, and nothing that the others lack.
 		return m.trouble
-	case m.Workload.Start == StartJoin && !m.listed.Started && m.trouble.Reason == ReasonCrashLooping && !slices.Equal(m.Workload.InitialCluster, v.listedNames()):
-		return Problem{ReasonCrashLooping, "the members have changed since it was to join them, so that it does not start"}
-	case m.listed.Learner && !m.listed.Started && m.Workload.State == Missing && (!v.mayGoBack() || !versionHop(v.Cluster.Spec.Version, v.running()).IsZero()):
-		return Problem{ReasonVersionHopRefused, "it was added but cannot start with the version that is asked for by now"}
+	}
+	if why := v.cannotJoin(m); !why.IsZero() {
+		return why
 	}
 	return v.nodeGone(m)
+}
+
+// dataIsLost is whether it is certain that a member that does not answer has lost its data, or that what it has is bad.
+func (v *view) dataIsLost(m *memberView) bool {
+	patient := v.unhealthyFor(m) >= corruptPatience
+	switch m.trouble.Reason { //nolint:exhaustive // All others say nothing of the data.
+	case ReasonVolumeLost:
+		return patient || m.provenLost()
+	case ReasonDataCorrupt:
+		return patient
+	case ReasonVolumeEmpty:
+		// It was lost before anything was recorded on its claim.
+		return patient && m.listed.Started
+	case ReasonDataDiffers:
+		// It does not start since its data differs from that of another member. Which of them is wrong the others decide,
+		// at the moment of the removal: see IfOthersAgree.
+		return patient && v.staying(m.Name) >= 2
+	}
+	return false
+}
+
+// cannotJoin says why a member that has never started will not.
+func (v *view) cannotJoin(m *memberView) Problem {
+	switch {
+	case m.listed.Started:
+	case m.Workload.Start == StartJoin && m.trouble.Reason == ReasonCrashLooping && !slices.Equal(m.Workload.InitialCluster, v.listedNames()):
+		return Problem{ReasonCrashLooping, "the members have changed since it was to join them, so that it does not start"}
+	case m.listed.Learner && m.Workload.State == Missing && (!v.mayGoBack() || !versionHop(v.Cluster.Spec.Version, v.running()).IsZero()):
+		return Problem{ReasonVersionHopRefused, "it was added but cannot start with the version that is asked for by now"}
+	}
+	return Problem{}
 }
 
 // corrupt is whether the member has raised the alarm CORRUPT.
@@ -139,7 +160,7 @@ func (m *memberView) provenLost() bool {
 // failsByItself is whether a member's process has been starting and ending for long, on its own data or, after a longer
 // patience, for whatever reason with the settings that the others have, too.
 func (v *view) failsByItself(m *memberView) bool {
-	switch m.trouble.Reason {
+	switch m.trouble.Reason { //nolint:exhaustive // All others say nothing of its process.
 	case ReasonDataCorrupt, ReasonVolumeEmpty:
 		return v.unhealthyFor(m) >= corruptPatience
 	case ReasonCrashLooping:

@@ -168,7 +168,7 @@ func extremes(versions []*semver.Version) (lowest, highest *semver.Version) {
 // downgrade readies etcd for members of the minor before. As long as a member still runs that minor the cluster version
 // has not moved, and the others may simply go back. Afterwards etcd has to be told: it then brings its data back to the
 // older format while it runs, and only when all members have done so may the first one be replaced
-// (https://etcd.io/docs/v3.6/downgrades/downgrading-etcd/). One that is not wanted any more is cancelled first.
+// (https://etcd.io/docs/v3.6/downgrades/downgrading-etcd/). One that is not wanted any more is canceled first.
 func downgrade(v *view, p *plan) bool {
 	target := minorOf(v.Cluster.Spec.Version)
 	lowest, _ := extremes(v.running().answered)
@@ -186,9 +186,9 @@ func downgrade(v *view, p *plan) bool {
 	p.doing = Problem{ReasonDowngrading, fmt.Sprintf("the cluster goes back to %s", target)}
 	switch {
 	case asked != "" && asked != target:
-		p.doing.Message = fmt.Sprintf("the downgrade to %s is cancelled: spec.version is %s", asked, v.Cluster.Spec.FinalVersion)
+		p.doing.Message = fmt.Sprintf("the downgrade to %s is canceled: spec.version is %s", asked, v.Cluster.Spec.FinalVersion)
 		if final := v.Cluster.Spec.FinalVersion; final != v.Cluster.Spec.Version && minorOf(final) == asked {
-			p.doing.Message = fmt.Sprintf("the downgrade to %s is cancelled for now: first all members have to be there, with %s", asked, v.Cluster.Spec.Version)
+			p.doing.Message = fmt.Sprintf("the downgrade to %s is canceled for now: first all members have to be there, with %s", asked, v.Cluster.Spec.Version)
 		}
 		p.actions = append(p.actions, CancelDowngrade{Via: leader.Name})
 		return true

@@ -299,23 +299,25 @@ func (v *view) everAnswered(name string) bool {
 	return before.ID != ""
 }
 
+// trouble says why a member is not healthy, or nothing if it is.
 func (v *view) trouble(m *memberView) Problem {
 	s := m.status
-	switch {
-	case s != nil && s.Answered && v.clusterID != "" && s.ClusterID != v.clusterID:
-		return Problem{ReasonClusterIDMismatch, fmt.Sprintf("member %s belongs to etcd cluster %s, not to %s: its volume holds the data of another cluster", m.Name, s.ClusterID, v.clusterID)}
-	case s != nil && s.Answered && s.LeaderID == "":
-		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s knows no leader", m.Name)}
-	case s != nil && s.Answered && len(s.Errors) > 0:
-		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s reports: %s", m.Name, strings.Join(s.Errors, "; "))}
-	case s != nil && s.Answered && v.Etcd.List.Known && (m.listed == nil || m.stranger):
-		return Problem{ReasonForeignMember, fmt.Sprintf("member %s runs as %s, which is not its ID in the member list", m.Name, s.ID)}
-	case s != nil && s.Answered && len(s.Alarms) > 0:
-		return Problem{ReasonAlarmRaised, alarmMessage(m.Name, s.Alarms)}
-	case s != nil && s.Answered:
-		return Problem{}
+	if s == nil || !s.Answered {
+		return v.absence(m)
 	}
-	return v.absence(m)
+	switch {
+	case v.clusterID != "" && s.ClusterID != v.clusterID:
+		return Problem{ReasonClusterIDMismatch, fmt.Sprintf("member %s belongs to etcd cluster %s, not to %s: its volume holds the data of another cluster", m.Name, s.ClusterID, v.clusterID)}
+	case s.LeaderID == "":
+		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s knows no leader", m.Name)}
+	case len(s.Errors) > 0:
+		return Problem{ReasonMemberUnhealthy, fmt.Sprintf("member %s reports: %s", m.Name, strings.Join(s.Errors, "; "))}
+	case v.Etcd.List.Known && (m.listed == nil || m.stranger):
+		return Problem{ReasonForeignMember, fmt.Sprintf("member %s runs as %s, which is not its ID in the member list", m.Name, s.ID)}
+	case len(s.Alarms) > 0:
+		return Problem{ReasonAlarmRaised, alarmMessage(m.Name, s.Alarms)}
+	}
+	return Problem{}
 }
 
 // alarmCorrupt and alarmNoSpace are etcd's alarms.

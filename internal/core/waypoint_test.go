@@ -183,7 +183,7 @@ func leavesSafely(t *testing.T, from, to string) {
 func minors(versions []string) (low, high int64) {
 	low = 99
 	for _, v := range versions {
-		minor := int64(semver.MustParse(v).Minor()) //nolint:gosec // Minors are small.
+		minor := int64(semver.MustParse(v).Minor())
 		low, high = min(low, minor), max(high, minor)
 	}
 	return low, high

@@ -122,7 +122,7 @@ func (p *Pool) EnableDowngrade(ctx context.Context, address, target string) erro
 
 // CancelDowngrade takes that back.
 func (p *Pool) CancelDowngrade(ctx context.Context, address string) error {
-	return p.call(ctx, address, "cancelling the downgrade", 5*callTimeout, func(ctx context.Context, c *clientv3.Client) error {
+	return p.call(ctx, address, "canceling the downgrade", 5*callTimeout, func(ctx context.Context, c *clientv3.Client) error {
 		_, err := c.Downgrade(ctx, clientv3.DowngradeCancel, "")
 		return unless(err, rpctypes.ErrNoInflightDowngrade)
 	})

@@ -292,11 +292,11 @@ func TestCallsThatFail(t *testing.T) {
 		"removing member a1, asked of " + nobody:              func(ctx context.Context, p *etcd.Pool) error { return p.Remove(ctx, nobody, "a1") },
 		"disarming NOSPACE of member a1, asked of " + nobody:  func(ctx context.Context, p *etcd.Pool) error { return p.Disarm(ctx, nobody, "a1", "NOSPACE") },
 		"enabling the downgrade to 3.5, asked of " + nobody:   func(ctx context.Context, p *etcd.Pool) error { return p.EnableDowngrade(ctx, nobody, "3.5") },
-		"cancelling the downgrade, asked of " + nobody:        func(ctx context.Context, p *etcd.Pool) error { return p.CancelDowngrade(ctx, nobody) },
+		"canceling the downgrade, asked of " + nobody:         func(ctx context.Context, p *etcd.Pool) error { return p.CancelDowngrade(ctx, nobody) },
 		"writing 3 entries to the log, asked of " + nobody:    func(ctx context.Context, p *etcd.Pool) error { return p.FlushLog(ctx, nobody, 3) },
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		defer cancel()
+		t.Cleanup(cancel)
 		if err := call(ctx, pool); err == nil || pool.IsRefusal(err) || !strings.HasPrefix(err.Error(), want+": ") {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

@@ -370,7 +370,10 @@ func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Wo
 		w.InitialCluster = strings.Split(initial, ",")
 	}
 	w.Retry, _ = strconv.ParseInt(live.Annotations[render.AnnotationRetry], 10, 64)
-	wanted := c.Fitting(live).StatefulSet(core.ApplyMember{Member: live.Name, Start: w.Start, InitialCluster: w.InitialCluster, Stopped: c.Spec.Size != nil && *c.Spec.Size == 0, Retry: w.Retry})
+	stopped := c.Spec.Size != nil && *c.Spec.Size == 0
+	wanted := c.Fitting(live).StatefulSet(core.ApplyMember{
+		Member: live.Name, Start: w.Start, InitialCluster: w.InitialCluster, Stopped: stopped, Retry: w.Retry,
+	})
 	applied, err := render.Applied(wanted)
 	if err != nil {
 		return w, err

@@ -37,7 +37,7 @@ func ObservePod(pod *corev1.Pod) core.Pod {
 	}
 	observed.Start, observed.StartFixed = render.PodStart(pod)
 	for _, condition := range pod.Status.Conditions {
-		switch condition.Type {
+		switch condition.Type { //nolint:exhaustive // Others say nothing that decisions depend on.
 		case corev1.PodReady:
 			observed.Ready = condition.Status == corev1.ConditionTrue
 		case corev1.PodResizePending:

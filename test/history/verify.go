@@ -107,6 +107,7 @@ func verifyLinearizable(operations []Operation, limit time.Duration) error {
 			return fmt.Errorf("key %s is not linearizable: no order of its operations explains what they returned\n%s", key, describe(keys[key]))
 		case porcupine.Unknown:
 			return fmt.Errorf("whether key %s is linearizable was not decided within %v", key, limit)
+		case porcupine.Ok:
 		}
 	}
 	return nil

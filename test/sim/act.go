@@ -18,7 +18,7 @@ type Late struct {
 	// Target is what etcd is told to go back to; Flush is whether the log is flushed before a restart.
 	Target Minor
 	Flush  bool
-	// EndDowngrade is whether a downgrade is cancelled before a member is added.
+	// EndDowngrade is whether a downgrade is canceled before a member is added.
 	EndDowngrade bool
 }
 
@@ -56,12 +56,12 @@ func (k LateKind) about() Same {
 
 // order puts what disrupts in the terms of the model. RecreateMember has terms of its own.
 func order(action core.Action) Late {
-	at := func(name string) uint8 { return uint8(memberOf(name)) } //nolint:gosec // There are ten members at most.
+	at := func(name string) uint8 { return uint8(memberOf(name)) }
 	switch a := action.(type) {
 	case core.RestartMember:
 		m := at(a.Member)
 		return Late{
-			Kind: Restart, Member: m, Needs: uint8(a.Needs), OnlyIfDown: a.OnlyIfDown, //nolint:gosec // Ten at most.
+			Kind: Restart, Member: m, Needs: uint8(a.Needs), OnlyIfDown: a.OnlyIfDown,
 			NoneReady: a.OnlyIfNoneReady, Same: a.PodUID == uid("pod", int(m), true), Flush: a.FlushLog > 0,
 		}
 	case core.MoveLeader:
@@ -69,9 +69,9 @@ func order(action core.Action) Late {
 	case core.AddMember:
 		return Late{Kind: Add, Member: at(a.Member), Via: at(a.Via), Expect: byIDs(a.Expect), EndDowngrade: a.EndDowngrade}
 	case core.PromoteMember:
-		return Late{Kind: Promote, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)} //nolint:gosec // Ten at most.
+		return Late{Kind: Promote, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)}
 	case core.RemoveMember:
-		return Late{Kind: Remove, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)} //nolint:gosec // Ten at most.
+		return Late{Kind: Remove, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)}
 	case core.DeleteMember:
 		m := at(a.Member)
 		return Late{Kind: DeleteSet, Member: m, Via: at(a.Via), Same: a.WorkloadUID == uid("set", int(m), true)}
@@ -171,7 +171,7 @@ func (w *World) apply(s *State, seen Cluster, a core.ApplyMember, p *Pass) bool 
 		return false
 	}
 	want := Template{Hash: seen.Hash, Start: a.Start, Initial: mask(a.InitialCluster), Token: seen.Incarnation, Stopped: a.Stopped, Minor: p.next}
-	s.Next, s.Used = max(s.Next, uint8(m+1)), max(s.Used, uint8(m+1)) //nolint:gosec // There are ten members at most.
+	s.Next, s.Used = max(s.Next, uint8(m+1)), max(s.Used, uint8(m+1))
 	if want.Start == core.StartSealed {
 		// Sealed members have themselves only in their initial cluster, whoever founded it.
 		want.Initial = 0
@@ -333,7 +333,7 @@ func (w *World) add(s *State, a Late, p *Pass) bool {
 	w.checkAdd(s, m, p)
 	done := w.addMember(s, m)
 	if done {
-		s.Next = max(s.Next, uint8(m+1)) //nolint:gosec // There are ten members at most.
+		s.Next = max(s.Next, uint8(m+1))
 	}
 	return done
 }

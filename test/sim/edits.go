@@ -81,7 +81,7 @@ func makeAgain(w *World, s *State, _ int, _ *Pass) bool {
 	cluster := &s.Live.Cluster
 	could := !cluster.Exists && cluster.Incarnation+1 < w.Incarnations
 	if could {
-		*cluster = Cluster{Exists: true, Incarnation: cluster.Incarnation + 1, Size: uint8(w.Size), Minor: w.Minor} //nolint:gosec // Five at most.
+		*cluster = Cluster{Exists: true, Incarnation: cluster.Incarnation + 1, Size: uint8(w.Size), Minor: w.Minor}
 		s.SameCluster = false
 	}
 	return could

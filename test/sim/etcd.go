@@ -105,7 +105,7 @@ func elect(_ *World, s *State, m int, _ *Pass) bool {
 	if s.Leader != 0 || !s.serves(m) || !s.Voters.has(m) || s.serving() < s.quorum() || s.Live.Members[m].Claim.Old {
 		return false
 	}
-	s.Leader = uint8(m + 1) //nolint:gosec // There are ten members at most.
+	s.Leader = uint8(m + 1)
 	return true
 }
 
@@ -131,7 +131,7 @@ func leaderMoves(_ *World, s *State, m int, _ *Pass) bool {
 	if s.Leader == 0 || int(s.Leader) == m+1 || !s.serves(m) || !s.Voters.has(m) || member.Claim.Old || member.Pod.Deleting {
 		return false
 	}
-	s.Leader = uint8(m + 1) //nolint:gosec // There are ten members at most.
+	s.Leader = uint8(m + 1)
 	return true
 }
 

@@ -83,7 +83,7 @@ type Explorer struct {
 	*World
 	// Limit is the number of states after which it stops.
 	Limit int
-	// Deeper is the number of states after that that random walks visit, which reach what the breadth does not; Seed is
+	// Deeper is the number of states after that random walks visit, which reach what the breadth does not; Seed is
 	// theirs.
 	Deeper int
 	Seed   uint64
@@ -115,7 +115,7 @@ func (e *Explorer) possible() []choice {
 // initial is the state in which a run starts.
 func (w *World) initial() State {
 	var s State
-	s.Live.Cluster.Exists, s.Live.Cluster.Size = true, uint8(w.Size) //nolint:gosec // Five at most.
+	s.Live.Cluster.Exists, s.Live.Cluster.Size = true, uint8(w.Size)
 	s.Live.Cluster.Minor = w.Minor
 	var p Pass
 	for range longestSuffix {
@@ -168,7 +168,7 @@ func (e *Explorer) visit(key Key, from origin) (int32, bool) {
 		}
 		hash++
 	}
-	number := int32(len(e.keys)) //nolint:gosec // Memory ends before.
+	number := int32(len(e.keys))
 	e.index[hash] = number
 	e.keys, e.from = append(e.keys, key), append(e.from, from)
 	return number, true
@@ -216,7 +216,7 @@ func (e *Explorer) try(at int32, state *State, i, m int) (int32, bool) {
 		e.result.Beyond++
 		return 0, false
 	}
-	number, fresh := e.visit(e.pack(next), origin{parent: at, choice: uint8(i), member: uint8(m)}) //nolint:gosec // Both are small.
+	number, fresh := e.visit(e.pack(next), origin{parent: at, choice: uint8(i), member: uint8(m)})
 	if fresh && len(e.keys) >= e.Limit {
 		e.ended = true
 	}

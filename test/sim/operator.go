@@ -61,7 +61,7 @@ func (w *World) decide(s *State, unready bool) *verdict {
 func recordOf(report core.Report) Record {
 	record := Record{
 		ID: idOf(report.ClusterID), Founders: mask(report.BootstrapMembers),
-		Next: uint8(report.NextOrdinal), Count: uint8(report.MemberCount), //nolint:gosec // Both are small.
+		Next: uint8(report.NextOrdinal), Count: uint8(report.MemberCount),
 	}
 	for _, m := range report.Members {
 		record.Members |= 1 << memberOf(m.Name)

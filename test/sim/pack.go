@@ -36,7 +36,7 @@ func (t *table[V]) number(value V) uint32 {
 	if t.numbers == nil {
 		t.numbers = map[V]uint32{}
 	}
-	number := uint32(len(t.values)) //nolint:gosec // There are far fewer.
+	number := uint32(len(t.values))
 	t.numbers[value], t.values = number, append(t.values, value)
 	return number
 }

@@ -33,7 +33,7 @@ func TestSim(t *testing.T) {
 			t.Run(run.name, func(t *testing.T) {
 				t.Parallel()
 				world.Operator = NewOperator(core.Decide)
-				explorer := Explorer{World: &world, Limit: setting(t, "SIM_STATES", run.limit), Seed: uint64(setting(t, "SIM_SEED", 1))} //nolint:gosec // It is not negative.
+				explorer := Explorer{World: &world, Limit: setting(t, "SIM_STATES", run.limit), Seed: uint64(setting(t, "SIM_SEED", 1))}
 				explorer.Deeper = explorer.Limit / 4
 				result := explorer.Explore()
 				tell(t, run.name, result)

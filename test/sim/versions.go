@@ -211,7 +211,7 @@ func (s *State) unfit(m int, minor Minor) string {
 	switch {
 	case minor == 0 || claim.Data != s.Formed && !joins:
 		return ""
-	case minor < s.Version && !(joins && s.Downgrade != 0):
+	case minor < s.Version && (!joins || s.Downgrade == 0):
 		return "the cluster version is " + s.Version.String()
 	case claim.Stored > minor:
 		return "the data is of " + claim.Stored.String()

@@ -138,7 +138,7 @@ func TestEtcdVersions(t *testing.T) {
 		"not without a leader":                  {func(s *State) { runs(s, V37, V37, V37); s.Leader = 0 }, nil, false, V36},
 		"never downwards by itself":             {func(s *State) { runs(s, V35, V35, V35) }, nil, false, V36},
 		"downwards as it was told":              {func(s *State) { s.Downgrade = V35 }, nil, true, V35},
-		"back up once that was cancelled":       {func(s *State) { s.Version = V35 }, nil, true, V36},
+		"back up once that was canceled":        {func(s *State) { s.Version = V35 }, nil, true, V36},
 		"a downgrade by one minor":              {func(*State) {}, func(s *State) bool { return s.enableDowngrade(V35) }, true, V36},
 		"not to itself":                         {func(*State) {}, func(s *State) bool { return s.enableDowngrade(V36) }, false, V36},
 		"not before the upgrade is finished":    {func(s *State) { s.Version = V35 }, func(s *State) bool { return s.enableDowngrade(V35) }, false, V35},

@@ -14,7 +14,7 @@ func (e *Explorer) walks() {
 	if e.result.Complete || e.Until != "" {
 		return
 	}
-	random := rand.New(rand.NewPCG(e.Seed, 1)) //nolint:gosec // A walk that can be repeated is wanted.
+	random := rand.New(rand.NewPCG(e.Seed, 1))
 	before := len(e.keys)
 	for n := 0; n < e.Deeper/20+1 && len(e.keys) < before+e.Deeper; n++ {
 		at := int32(0)

@@ -180,7 +180,7 @@ func TestChurn(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	l := s.live(3)
-	r := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // The churn is to be repeatable, not secret.
+	r := rand.New(rand.NewPCG(7, 7))
 	for range 6 {
 		s.change(size(draw[int32](r, 3, 5, 7)))
 		time.Sleep(time.Duration(r.IntN(4000)) * time.Millisecond)
