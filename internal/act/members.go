@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -222,6 +223,11 @@ func (a *Actor) markVolumes(ctx context.Context, c render.Cluster, step core.Mar
 			}
 			if volume.Version != "" {
 				claim.Annotations[render.AnnotationVersion] = volume.Version
+			}
+			if volume.Since36 > 0 {
+				claim.Annotations[render.AnnotationSince36] = strconv.FormatUint(volume.Since36, 10)
+			} else {
+				delete(claim.Annotations, render.AnnotationSince36)
 			}
 			setKept(claim, c, volume.KeptWanted)
 		})

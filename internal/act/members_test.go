@@ -211,11 +211,11 @@ func TestMark(t *testing.T) {
 	data := claim("data-demo-0-0")
 	data.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Other", Name: "o", UID: "o"}}
 	s := newServer(t, data)
-	version := ""
+	version, since := "", uint64(0)
 	mark := func(id string, kept bool) *corev1.PersistentVolumeClaim {
 		t.Helper()
 		v := volume("data-demo-0-0")
-		v.ClusterID, v.KeptWanted, v.Version = id, kept, version
+		v.ClusterID, v.KeptWanted, v.Version, v.Since36 = id, kept, version, since
 		if _, err := s.do(&members{}, core.MarkVolumes{Member: "demo-0", ClusterID: id, Volumes: []core.Volume{v, volume("gone")}}); err != nil {
 			t.Fatal(err)
 		}
@@ -238,6 +238,12 @@ func TestMark(t *testing.T) {
 	for _, version = range []string{"3.5.33", "3.6.16"} {
 		if got = mark("c1", true); got.Annotations[render.AnnotationVersion] != version {
 			t.Errorf("with %s: %v", version, got.Annotations)
+		}
+	}
+	for i, want := range map[uint64]string{0: "", 1234: "1234"} {
+		since = i
+		if got = mark("c1", true); got.Annotations[render.AnnotationSince36] != want {
+			t.Errorf("since %d: %v", since, got.Annotations)
 		}
 	}
 	version = ""

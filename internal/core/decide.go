@@ -12,6 +12,7 @@ import (
 const (
 	lookAgainSettled = 15 * time.Second
 	lookAgainBusy    = time.Second
+	lookAgainSoon    = 20 * time.Millisecond
 	lookAgainBlocked = 5 * time.Second
 )
 
@@ -262,6 +263,8 @@ func (v *view) lookAgain(p plan) time.Duration {
 		return lookAgainSettled
 	case !p.blocked.IsZero() && p.doing.IsZero():
 		return lookAgainBlocked
+	case slices.ContainsFunc(p.actions, changesEtcd):
+		return lookAgainSoon
 	case len(p.actions) > 0 || !p.doing.IsZero():
 		return v.patience()
 	}
@@ -271,6 +274,15 @@ func (v *view) lookAgain(p plan) time.Duration {
 		}
 	}
 	return lookAgainSettled
+}
+
+// changesEtcd is whether an action changes etcd alone: no event of Kubernetes tells of that.
+func changesEtcd(action Action) bool {
+	switch action.(type) {
+	case MoveLeader, AddMember, PromoteMember, RemoveMember, DisarmAlarm, EnableDowngrade, CancelDowngrade:
+		return true
+	}
+	return false
 }
 
 // patience is how soon to look while something is under way: seldom if a person has to act first.

@@ -175,14 +175,14 @@ func (v *view) unmarked(m *memberView) []Volume {
 	ran := v.seenRunning(m)
 	var unmarked []Volume
 	for _, volume := range m.Volumes {
-		version := volume.Version
+		version, since := volume.Version, volume.Since36
 		if ran && len(appendVersion(nil, m.status.Version)) > 0 {
-			version = m.status.Version
+			version, since = m.status.Version, v.since36(m, volume)
 		}
-		if !v.markable(volume, ran) || v.upToDate(volume) && volume.Version == version {
+		if !v.markable(volume, ran) || v.upToDate(volume) && volume.Version == version && volume.Since36 == since {
 			continue
 		}
-		volume.ClusterID, volume.Version = v.clusterID, version
+		volume.ClusterID, volume.Version, volume.Since36 = v.clusterID, version, since
 		unmarked = append(unmarked, volume)
 	}
 	return unmarked

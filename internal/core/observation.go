@@ -211,6 +211,9 @@ type Volume struct {
 	ClusterID string
 	// Version is the etcd version that its member is recorded to have run on it; empty if none is.
 	Version string
+	// Since36 is the raft index that the cluster had when its member was first recorded to run etcd 3.6 or later on it: that
+	// member has written no entry of an older kind since. 0 if that is not recorded.
+	Since36 uint64
 	// StorageHash is what the user asked of volumes when it was made.
 	StorageHash string
 	// Removed is whether it is recorded on the claim that its member was removed from the cluster: what it holds must

@@ -109,8 +109,11 @@ func (w *world) describe(action core.Action) string {
 		text += " " + step.Member
 		for _, volume := range step.Volumes {
 			text += fmt.Sprintf(" %s holds=%q", volume.Name, volume.ClusterID)
-			if volume.Version != w.recordedOn(step.Member, volume.Name) {
+			if volume.Version != w.recordedOn(step.Member, volume.Name).Version {
 				text += " ran=" + volume.Version
+			}
+			if volume.Since36 != w.recordedOn(step.Member, volume.Name).Since36 {
+				text += fmt.Sprintf(" since36=%d", volume.Since36)
 			}
 			if volume.Kept != volume.KeptWanted {
 				text += fmt.Sprintf(" keep=%t", volume.KeptWanted)
@@ -185,14 +188,14 @@ func (w *world) describeChange(action core.Action) string {
 	panic("a scenario cannot describe " + action.Step())
 }
 
-// recordedOn is the version that is recorded on a claim.
-func (w *world) recordedOn(member, claim string) string {
+// recordedOn is what is recorded on a claim.
+func (w *world) recordedOn(member, claim string) core.Volume {
 	for _, volume := range w.member(member).Volumes {
 		if volume.Name == claim {
-			return volume.Version
+			return volume
 		}
 	}
-	return ""
+	return core.Volume{}
 }
 
 func claims(volumes []core.Volume) string {

@@ -260,12 +260,52 @@ func (v *view) newerData(target string) string {
 }
 
 // oldLog is the number of entries to write before a member of 3.6 may start with 3.7: entries of 3.5 that none of its
-// snapshots covers yet would end it, since 3.7 does not know them any more.
+// snapshots covers yet would end it, since 3.7 does not know them any more. Whatever has been written since the last member
+// left 3.5 counts.
 func (v *view) oldLog(m *memberView) int {
-	if m.serves && minorOf(v.Cluster.Spec.Version) == "3.7" && minorOf(m.status.Version) == "3.6" {
-		return v.Cluster.Spec.SnapshotCount + 1
+	if !m.serves || minorOf(v.Cluster.Spec.Version) != "3.7" || minorOf(m.status.Version) != "3.6" {
+		return 0
 	}
-	return 0
+	entries := v.Cluster.Spec.SnapshotCount + 1
+	if since := v.allSince36(nil); since > 0 && m.status.RaftApplied > since {
+		entries -= int(min(m.status.RaftApplied-since, uint64(entries)))
+	}
+	return entries
+}
+
+// allSince36 is the raft index from which on no member but one has written entries of 3.5, or 0 if that is not known of all.
+func (v *view) allSince36(but *memberView) uint64 {
+	var latest uint64
+	for _, m := range v.members {
+		if m.listed == nil || m == but {
+			continue
+		}
+		var since uint64
+		for _, volume := range m.Volumes {
+			since = max(since, volume.Since36)
+		}
+		if since == 0 {
+			return 0
+		}
+		latest = max(latest, since)
+	}
+	return latest
+}
+
+// since36 is what is to be recorded of a volume whose member runs: what it may have proposed with an older version is in the
+// log by now, and the leader has applied it. A member that is new has never run one.
+func (v *view) since36(m *memberView, volume Volume) uint64 {
+	version, err := semver.NewVersion(m.status.Version)
+	switch {
+	case err != nil || version.LessThan(semver.MustParse("3.6.0-0")):
+		return 0
+	case volume.Since36 > 0 || v.leader() == nil:
+		return volume.Since36
+	}
+	if others := v.allSince36(m); volume.Version == "" && others > 0 {
+		return others
+	}
+	return v.leader().status.RaftApplied
 }
 
 // minorOf is MAJOR.MINOR of a version, or nothing.

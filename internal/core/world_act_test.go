@@ -96,6 +96,7 @@ func (w *world) actOnVolumes(action core.Action) bool {
 	case core.MarkVolumes:
 		each(step.Member, step.Volumes, func(live *core.Volume, told core.Volume) {
 			live.ClusterID, live.OwnerUID, live.Kept, live.Version = told.ClusterID, w.Cluster.UID, told.KeptWanted, told.Version
+			live.Since36 = told.Since36
 		})
 	case core.RetireVolumes:
 		each(step.Member, step.Volumes, func(live *core.Volume, _ core.Volume) { live.Removed = true })

@@ -209,12 +209,15 @@ func (w *world) tellVolume(m *core.Member, word string) {
 		case "bound":
 			v.Bound, v.Problem = true, core.Problem{}
 		case "marked":
-			v.ClusterID, v.Version = value, w.answers[m.Name].version
+			v.ClusterID = value
+			record(v, w.answers[m.Name].version)
 			if value == "" {
 				v.ClusterID = "c1"
 			}
 		case "ran":
-			v.Version = value
+			record(v, value)
+		case "since36":
+			v.Since36 = uint64(number(value))
 		case "unmarked":
 			v.ClusterID = ""
 		case "founders":
@@ -249,8 +252,16 @@ func (w *world) tellVolume(m *core.Member, word string) {
 func (w *world) recordVersion(name string) {
 	for i := range w.member(name).Volumes {
 		if v := &w.member(name).Volumes[i]; v.ClusterID != "" {
-			v.Version = w.answers[name].version
+			record(v, w.answers[name].version)
 		}
+	}
+}
+
+// record is what is on the claim of a member that has run a version for long.
+func record(v *core.Volume, version string) {
+	v.Version, v.Since36 = version, 0
+	if version != "" && !strings.HasPrefix(version, "3.5.") {
+		v.Since36 = 1
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,8 @@ func (o *Observer) volume(ctx context.Context, c render.Cluster, claim *corev1.P
 	if founders := claim.Annotations[render.AnnotationBootstrapMembers]; founders != "" {
 		v.Founders = strings.Split(founders, ",")
 	}
+	// What is not a number counts as not recorded.
+	v.Since36, _ = strconv.ParseUint(claim.Annotations[render.AnnotationSince36], 10, 64)
 	v.Kept = !slices.ContainsFunc(claim.OwnerReferences, isCluster)
 	switch {
 	case claim.Status.Phase == corev1.ClaimLost:

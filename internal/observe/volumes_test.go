@@ -59,6 +59,17 @@ func TestVolumeOfARemovedMember(t *testing.T) {
 	}
 }
 
+func TestSince36(t *testing.T) {
+	for said, want := range map[string]uint64{"": 0, "1234": 1234, "-1": 0, "long ago": 0} {
+		s := newSituation()
+		claim := s.claim("demo-0")
+		claim.Annotations[render.AnnotationSince36] = said
+		if got := s.add(claim).member(t, "demo-0").Volumes[0].Since36; got != want {
+			t.Errorf("%q: %d", said, got)
+		}
+	}
+}
+
 // TestWhatBecomesOfVolumes: a volume grows where its class lets it; what else is different it cannot become.
 func TestWhatBecomesOfVolumes(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -38,7 +38,7 @@ func TestBugsOfObjects(t *testing.T) {
 		"etcd-io#444, coreos#1021 and #1322, kamaji-etcd#57: the domain is cluster.local":            !strings.Contains(strings.Join(etcd.Args, " "), "cluster.local"),
 		"etcd-io: the port of a registry is taken for the version":                                   etcd.Image == "registry.example.com:5000/team/etcd:v3.6.16",
 		"kcp helm-charts#174: there are no probes":                                                   etcd.StartupProbe != nil && etcd.LivenessProbe != nil && etcd.ReadinessProbe != nil,
-		"bitnami/charts#1908, #5443, #12832, #14731, #16069: a pod that stops removes its member":    etcd.Lifecycle == nil && len(pod.Containers) == 1 && len(pod.InitContainers) == 0,
+		"bitnami/charts#1908, #5443, #12832, #14731, #16069: a pod that stops removes its member":    etcd.Lifecycle.PreStop.Exec == nil && len(pod.Containers) == 1 && len(pod.InitContainers) == 0,
 		"etcd-io#293, PR#398, cozystack#3962: all members on one node":                               spreadOver(pod, corev1.LabelHostname) && spreadOver(pod, corev1.LabelTopologyZone),
 		"etcd-io PR#399, cozystack PR#351: no budget, or one that lets too many go":                  budget != nil && budget.Spec.MaxUnavailable == nil && budget.Spec.MinAvailable.IntValue() == 2,
 		"cozystack#347: claims go with the object of their member":                                   set.Spec.PersistentVolumeClaimRetentionPolicy == nil && len(set.Spec.VolumeClaimTemplates[0].OwnerReferences) == 0,

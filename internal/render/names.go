@@ -51,6 +51,9 @@ const (
 	AnnotationClusterID = "etcd.etcd.io/cluster-id"
 	// AnnotationVersion is, on a claim, the etcd version that its member was last seen to run on it.
 	AnnotationVersion = "etcd.etcd.io/version"
+	// AnnotationSince36 is, on a claim, the raft index that the cluster had when its member was first seen to run etcd 3.6 or
+	// later on it.
+	AnnotationSince36 = "etcd.etcd.io/since-3.6"
 )
 
 // Removed is the value of AnnotationRemoved.

@@ -96,8 +96,14 @@ func (c Cluster) container(member core.ApplyMember) corev1.Container {
 		Resources: c.Resources(),
 	}
 	setProbes(&container)
+	container.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: farewell}}}
 	return container
 }
+
+// farewell is for how many seconds a member that is to stop still serves. Until the Services have forgotten it a client that
+// it has sent away could come back to it, and one that is refused waits for a second before it tries another member
+// (https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md).
+const farewell = 2
 
 // Resources are the CPU and memory of a member.
 func (c Cluster) Resources() corev1.ResourceRequirements {

@@ -88,6 +88,8 @@ var operations = []operation{
 		limit: func(f floors) time.Duration { return 2*f.Ready + 2*time.Second }, limitText: "2 x pod-ready + 2 s"},
 	{name: "scale 3 to 5", from: 3, to: 5, run: scaleTo(5), floor: floors.ready},
 	{name: "scale 5 to 3", from: 5, to: 3, run: scaleTo(3), floor: func(f floors) time.Duration { return f.Gone }},
+	// What etcd itself costs its clients: every smooth operation moves the leadership once.
+	{name: "MoveLeader alone", from: 3, to: 3, run: moveLeader},
 	{name: "rolling change", from: 3, to: 3, run: roll, floor: floors.rollout, smooth: true},
 	{name: "resources in place", from: 3, to: 3, run: resize, floor: func(f floors) time.Duration { return f.Resize },
 		missing: (*stage).resizeMissing},
@@ -203,6 +205,12 @@ func (s *stage) member(leads bool) (name string, id uint64) {
 	}
 	s.T.Fatalf("members are %v, the leader is %s", members, leader)
 	return "", 0
+}
+
+// moveLeader hands the leadership over, as the operator does, and nothing else.
+func moveLeader(s *stage) {
+	follower, _ := s.member(false)
+	s.MoveLeader(s.etcd(), follower)
 }
 
 func deletePod(ofLeader bool) func(*stage) {
@@ -329,6 +337,13 @@ func leadAwayFromOperator(s *stage) {
 	defer func() { _ = etcd.Close() }()
 	member, _ := s.MemberAwayFromOperator(s.name)
 	s.MoveLeader(etcd, member)
+	s.Eventually("the operator has seen it", operationLimit, func(ctx context.Context) error {
+		now, err := s.GetCluster(ctx, s.name)
+		if err == nil && now.Status.Leader != member {
+			err = fmt.Errorf("%q leads", now.Status.Leader)
+		}
+		return err
+	})
 }
 
 // cutOffLeader cuts the leader's node off until another member leads, and waits for the redundancy to come back.

@@ -215,12 +215,14 @@ func (failedProcess) Done() <-chan struct{} {
 func (c *containerRun) supervise(process Running) int {
 	probes := c.startProbes(process)
 	stop := c.worker.stop
+	var rested <-chan time.Time
 	for ended := false; !ended; {
 		select {
 		case <-process.Done():
 			ended = true
 		case <-stop:
-			stop = nil
+			stop, rested = nil, time.After(c.preStopSleep())
+		case <-rested:
 			c.signal(process, syscall.SIGTERM)
 		case <-c.worker.kill:
 			c.signal(process, syscall.SIGKILL)
@@ -251,6 +253,15 @@ func (c *containerRun) supervise(process Running) int {
 	})
 	_ = os.RemoveAll(c.root()) // a container's own files end with it
 	return code
+}
+
+// preStopSleep is a tenth of the time for which a container is to go on before it is asked to end: its Services are not
+// served here, so that nobody has to forget it.
+func (c *containerRun) preStopSleep() time.Duration {
+	if hooks := c.spec.Lifecycle; hooks != nil && hooks.PreStop != nil {
+		return time.Duration(hooks.PreStop.Sleep.Seconds) * time.Second / 10
+	}
+	return 0
 }
 
 // signal sends a signal to the container's process.
@@ -351,8 +362,8 @@ func checkSupported(pod *corev1.Pod, container *corev1.Container) error {
 			return errors.New("the test node agent runs only httpGet and tcpSocket probes")
 		}
 	}
-	if container.Lifecycle != nil {
-		return errors.New("the test node agent runs no lifecycle hooks")
+	if hooks := container.Lifecycle; hooks != nil && (hooks.PostStart != nil || hooks.PreStop != nil && hooks.PreStop.Sleep == nil) {
+		return errors.New("the test node agent runs no lifecycle hooks but preStop.sleep")
 	}
 	if pod.Spec.HostNetwork || pod.Spec.HostPID {
 		return errors.New("the test node agent does not share the host's namespaces")

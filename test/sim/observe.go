@@ -230,6 +230,10 @@ func observePod(member *Member, id string) core.Pod {
 	return o
 }
 
+// applied is the raft index that members report who are not behind. It stands still, so that all that a flush is to write is
+// still to be written.
+const applied = 5000
+
 func (w *World) observeClaim(c *Cluster, claim *Claim, id string) core.Volume {
 	o := core.Volume{
 		Name: "data", UID: id, Deleting: claim.Deleting, Bound: claim.Bound,
@@ -238,6 +242,9 @@ func (w *World) observeClaim(c *Cluster, claim *Claim, id string) core.Volume {
 	}
 	if claim.Marked != 0 && (w.Minor == 0 || claim.Ran != 0) {
 		o.Version = claim.Ran.String()
+		if claim.Ran == 0 || claim.Ran >= V36 {
+			o.Since36 = applied
+		}
 	}
 	if claim.Bound && claim.Storage != c.Storage {
 		o.Misfit = "its volume is of another class"
@@ -255,7 +262,7 @@ func (w *World) status(v *State, m int) core.Status {
 	id := v.Live.Members[m].Claim.Data
 	status := core.Status{
 		Member: memberName(m), Answered: true, ClusterID: clusterID(id), ID: memberID(m, id),
-		Version: v.Live.Members[m].Pod.Template.Minor.String(), RaftApplied: 5000, Learner: v.Learners.has(m),
+		Version: v.Live.Members[m].Pod.Template.Minor.String(), RaftApplied: applied, Learner: v.Learners.has(m),
 	}
 	if minor := v.Live.Members[m].Pod.Template.Minor; minor >= V36 {
 		status.StorageVersion, status.DowngradeTarget = v.Live.Members[m].Claim.Stored.data(), v.Downgrade.data()

@@ -186,7 +186,6 @@ func TestOlderVolumesAreTakenOver(t *testing.T) {
 		}
 		return nil
 	})
-	s.tidy(longPatience)
 	s.runs("3.7.3")
 	if after := s.cluster(); after.Status.ClusterID != before.Status.ClusterID {
 		t.Errorf("the cluster was %s and is %s", before.Status.ClusterID, after.Status.ClusterID)

@@ -16,7 +16,8 @@ func etcdVersion(version string) func(*v1alpha1.EtcdClusterSpec) {
 // runs waits until all members run a version, as they say themselves.
 func (s *scene) runs(version string) {
 	s.Helper()
-	took := s.eventually("all members run "+version, longPatience, func() error {
+	// The way may be over a minor between, with a wait for etcd's cluster version there.
+	took := s.eventually("all members run "+version, 2*longPatience, func() error {
 		if _, err := s.tidyNow(); err != nil {
 			return err
 		}
