@@ -129,6 +129,8 @@ type members struct {
 	// answer to a look at the member list.
 	err, unreadable error
 	refused         bool
+	// fails is what is answered with an error.
+	fails string
 	// meanwhile is what happens while something is asked.
 	meanwhile func()
 	// difference is what the members differ in, incomparable why that cannot be told.
@@ -142,7 +144,11 @@ func (m *members) ask(what, address string, more ...any) error {
 	if m.meanwhile != nil {
 		m.meanwhile()
 	}
-	m.asked = append(m.asked, strings.TrimSpace(fmt.Sprintln(append([]any{what, address}, more...)...)))
+	asked := strings.TrimSpace(fmt.Sprintln(append([]any{what, address}, more...)...))
+	m.asked = append(m.asked, asked)
+	if asked == m.fails {
+		return errBroken
+	}
 	return m.err
 }
 
@@ -193,7 +199,7 @@ func (m *members) Agree(_ context.Context, endpoints []etcd.Endpoint, revision i
 	return m.difference, m.incomparable
 }
 
-func (m *members) IsRefusal(err error) bool { return m.refused && errors.Is(err, m.err) }
+func (m *members) IsRefusal(err error) bool { return m.refused && err != nil }
 
 // three is an etcd of three voters that serve, the first of which leads.
 func three() *members {

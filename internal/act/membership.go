@@ -19,20 +19,14 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
-// addMember adds a member, if the member list is still the one that was decided on, and if nothing in Kubernetes bears its
-// name: the caches may not show yet what an earlier member of that name left.
+// addMember adds members, if the member list is still the one that was decided on, and if nothing in Kubernetes bears their
+// names: the caches may not show yet what an earlier member of that name left. What etcd lets join of those that join as well is
+// left to it.
 func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.AddMember) error {
-	names := []client.ObjectKey{
-		{Namespace: o.Render.Namespace, Name: render.ClaimName(render.DataVolume, step.Member)},
-		{Namespace: o.Render.Namespace, Name: render.ClaimName(render.WALVolume, step.Member)},
-	}
-	for _, name := range names {
-		if err := a.free(ctx, o.Render, name, &corev1.PersistentVolumeClaim{}); err != nil {
+	for _, member := range append([]string{step.Member}, step.Also...) {
+		if err := a.unused(ctx, o.Render, member); err != nil {
 			return err
 		}
-	}
-	if err := a.free(ctx, o.Render, client.ObjectKey{Namespace: o.Render.Namespace, Name: step.Member}, &appsv1.StatefulSet{}); err != nil {
-		return err
 	}
 	if _, err := a.unchanged(ctx, o, step.Expect); err != nil {
 		return err
@@ -43,8 +37,28 @@ func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.Add
 				return err
 			}
 		}
-		return a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(step.Member))
+		if err := a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(step.Member)); err != nil {
+			return err
+		}
+		for _, member := range step.Also {
+			err := a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(member))
+			if err != nil && !a.Etcd.IsRefusal(err) {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// unused makes certain that nothing bears the names of what a new member is to have.
+func (a *Actor) unused(ctx context.Context, c render.Cluster, member string) error {
+	for _, volume := range []string{render.DataVolume, render.WALVolume} {
+		name := client.ObjectKey{Namespace: c.Namespace, Name: render.ClaimName(volume, member)}
+		if err := a.free(ctx, c, name, &corev1.PersistentVolumeClaim{}); err != nil {
+			return err
+		}
+	}
+	return a.free(ctx, c, client.ObjectKey{Namespace: c.Namespace, Name: member}, &appsv1.StatefulSet{})
 }
 
 // free makes certain that nothing bears a name that a new member is to have. What is ours the next observation shows.

@@ -95,6 +95,40 @@ func TestMembersHaveChanged(t *testing.T) {
 	}
 }
 
+// TestSeveralAreAdded: members that join at the same time are all in the list before any of them starts. etcd may let only
+// some of them join.
+func TestSeveralAreAdded(t *testing.T) {
+	both := addThree
+	both.Also = []string{"demo-4"}
+	ask := func(member string) string {
+		return "AddLearner " + leaderAddress + " http://" + member + "-0.demo-peer.default.svc.cluster.local:2380"
+	}
+	for name, test := range map[string]struct {
+		fails   string
+		refused bool
+		asked   []string
+		putOff  bool
+		failed  bool
+	}{
+		"both":                  {"", false, []string{ask("demo-3"), ask("demo-4")}, false, false},
+		"the first is refused":  {ask("demo-3"), true, []string{ask("demo-3")}, true, true},
+		"the second is refused": {ask("demo-4"), true, []string{ask("demo-3"), ask("demo-4")}, false, false},
+		"the second fails":      {ask("demo-4"), false, []string{ask("demo-3"), ask("demo-4")}, false, true},
+	} {
+		s, l := newServer(t), three()
+		l.fails, l.refused = test.fails, test.refused
+		_, err := s.do(l, both)
+		if act.IsPutOff(err) != test.putOff || (err != nil) != test.failed || !slices.Equal(l.asked, test.asked) {
+			t.Errorf("%s: %v, asked %v", name, err, l.asked)
+		}
+	}
+	var taken *act.NameTakenError
+	s, l := newServer(t, claim("data-demo-4-0")), three()
+	if _, err := s.do(l, both); !errors.As(err, &taken) || len(l.asked) > 0 {
+		t.Errorf("a name is taken: %v, asked %v", err, l.asked)
+	}
+}
+
 // TestNameIsTaken: what bears the name of a new member, and is not in any cache yet, is of an earlier member, or of someone
 // else, whom no cache shows.
 func TestNameIsTaken(t *testing.T) {

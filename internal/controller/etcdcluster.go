@@ -214,6 +214,9 @@ func describe(action core.Action) string {
 func describeMembership(action core.Action) string {
 	switch step := action.(type) {
 	case core.AddMember:
+		if len(step.Also) > 0 {
+			return fmt.Sprintf("members %s, %s are added as learners", step.Member, strings.Join(step.Also, ", "))
+		}
 		return fmt.Sprintf("member %s is added as a learner", step.Member)
 	case core.PromoteMember:
 		return fmt.Sprintf("member %s (%s) has caught up and is a voter now", step.Member, step.ID)

@@ -209,10 +209,10 @@ func TestPutOff(t *testing.T) {
 		t.Error(told)
 	}
 	s.etcd.refuses = false
-	if _, err := s.reconcile(); err != nil || !slices.Equal(s.etcd.added, []string{peerURL("demo-1")}) {
+	if _, err := s.reconcile(); err != nil || !slices.Equal(s.etcd.added, []string{peerURL("demo-1"), peerURL("demo-2")}) {
 		t.Errorf("%v, added %v", err, s.etcd.added)
 	}
-	if told := s.told(); !strings.Contains(told, "Normal AddMember member demo-1 is added as a learner") {
+	if told := s.told(); !strings.Contains(told, "Normal AddMember members demo-1, demo-2 are added as learners") {
 		t.Error(told)
 	}
 }

@@ -93,6 +93,9 @@ type DeleteObject struct{ Kind, Name string }
 // answer is cleared up by the next member list.
 type AddMember struct {
 	Member string
+	// Also are further members that join at the same time. All are in the list before any of them starts, since one that joins
+	// has to know all others.
+	Also []string
 	// Via is the member to ask, the leader: etcd checks by the connections of whoever is asked whether a quorum would
 	// survive. The same holds for the other changes of the membership.
 	Via string

@@ -43,20 +43,30 @@ var membershipLaws = []law{
 		l := listedAs(o, remove.Member)
 		return !ok || !serves(o, *l) || l.Learner || len(o.Etcd.List.Members) > o.Cluster.Spec.Size
 	}},
-	{"a member is added under the one name that is next, never used before", func(o core.Observation, d core.Decision) bool {
+	{"members are added under the names that are next, never used before", func(o core.Observation, d core.Decision) bool {
 		add, ok := disruption(d).(core.AddMember)
 		next := d.Report.NextOrdinal
-		return !ok || add.Member == fmt.Sprintf("demo-%d", next) && next >= nextOrdinal(o) && slices.Equal(add.Expect, idsOf(o))
+		ordinal := next
+		for _, name := range append([]string{add.Member}, add.Also...) {
+			for slices.Contains(o.Cluster.Spec.Replace, fmt.Sprintf("demo-%d", ordinal)) {
+				ordinal++
+			}
+			if ok && name != fmt.Sprintf("demo-%d", ordinal) {
+				return false
+			}
+			ordinal++
+		}
+		return !ok || next >= nextOrdinal(o) && slices.Equal(add.Expect, idsOf(o))
 	}},
 	{"a member is added only while all others have started, and etcd would not refuse it", func(o core.Observation, d core.Decision) bool {
-		_, ok := disruption(d).(core.AddMember)
+		add, ok := disruption(d).(core.AddMember)
 		voters, serving := votersOf(o, "")
 		unstarted := slices.ContainsFunc(o.Etcd.List.Members, func(l core.Listed) bool { return !l.Started })
-		return !ok || !unstarted && (voters == 1 || serving >= core.Quorum(voters+1)) && learners(o) < max(o.Cluster.Spec.MaxLearners, 1)
+		return !ok || !unstarted && (voters == 1 || serving >= core.Quorum(voters+1)) && learners(o)+len(add.Also) < max(o.Cluster.Spec.MaxLearners, 1)
 	}},
 	{"there is never more than one member more than asked for, by our adding", func(o core.Observation, d core.Decision) bool {
-		_, ok := disruption(d).(core.AddMember)
-		return !ok || len(o.Etcd.List.Members)+1 <= o.Cluster.Spec.Size+1
+		add, ok := disruption(d).(core.AddMember)
+		return !ok || len(o.Etcd.List.Members) <= o.Cluster.Spec.Size && (len(add.Also) == 0 || len(o.Etcd.List.Members)+1+len(add.Also) <= o.Cluster.Spec.Size)
 	}},
 	{"nobody is added beside a foreign member", func(o core.Observation, d core.Decision) bool {
 		_, ok := disruption(d).(core.AddMember)

@@ -380,8 +380,8 @@ func (v *view) foreign() string {
 	return ""
 }
 
-// grow adds a member, as a learner. One that has never started would be counted on by the next, and a new member has to
-// know all others, so that there is one such at a time.
+// grow adds members, as learners: as many at once as etcd lets join at the same time. While one of them has not started no other
+// is added: a new member has to know all others.
 func (v *view) grow(p *plan, exchanging bool) {
 	learners := 0
 	for _, m := range v.members {
@@ -412,9 +412,12 @@ func (v *view) grow(p *plan, exchanging bool) {
 	case exchanging && v.waitsFor() != "":
 		p.doing.Message += "; waiting: " + v.waitsFor()
 	default:
-		name := v.memberName(v.nextOrdinal())
-		p.doing.Message += "; next: " + name
-		p.actions = append(p.actions, AddMember{Member: name, Via: v.leader().Name, Expect: v.listedIDs(), EndDowngrade: v.mayBeDowngrading()})
+		most := min(v.Cluster.Spec.MaxLearners-learners, v.Cluster.Spec.Size-len(v.Etcd.List.Members))
+		names := v.newNames(max(most, 1))
+		p.doing.Message += "; next: " + strings.Join(names, ", ")
+		p.actions = append(p.actions, AddMember{
+			Member: names[0], Also: names[1:], Via: v.leader().Name, Expect: v.listedIDs(), EndDowngrade: v.mayBeDowngrading(),
+		})
 	}
 }
 

@@ -277,7 +277,7 @@ func (v *view) oldLog(m *memberView) int {
 func (v *view) allSince36(but *memberView) uint64 {
 	var latest uint64
 	for _, m := range v.members {
-		if m.listed == nil || m == but {
+		if m.listed == nil || !m.listed.Started || m == but {
 			continue
 		}
 		var since uint64

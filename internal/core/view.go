@@ -451,6 +451,17 @@ func (v *view) findFounders() []string {
 
 func (v *view) memberName(ordinal int) string { return fmt.Sprintf("%s-%d", v.Cluster.Name, ordinal) }
 
+// newNames are names for members to be added, but for those that the user wants to be rid of.
+func (v *view) newNames(count int) []string {
+	var names []string
+	for ordinal := v.nextOrdinal(); len(names) < count; ordinal++ {
+		if name := v.memberName(ordinal); !slices.Contains(v.Cluster.Spec.Replace, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // nextOrdinal is one more than the highest ordinal that a member ever had, as far as anything shows it. Names are not used
 // again: whatever bears one belongs to one member for ever.
 func (v *view) nextOrdinal() int {

@@ -121,7 +121,9 @@ func (w *world) actOnEtcd(action core.Action) bool {
 	case core.MoveLeader:
 		w.leader = step.To
 	case core.AddMember:
-		w.list = append(w.list, &entry{name: step.Member, learner: true})
+		for _, name := range append([]string{step.Member}, step.Also...) {
+			w.list = append(w.list, &entry{name: name, learner: true})
+		}
 		if step.EndDowngrade {
 			w.downgrade = ""
 		}

@@ -106,6 +106,19 @@ func logWithoutOwner(message string) bool {
 		strings.Contains(message, "etcdserver.bootstrap(")
 }
 
+// diskFull says how it shows that etcd ended since its volume takes nothing more; empty if it does not. Of a snapshot of its log
+// that 3.6 or 3.7 could not save (etcdserver/server.go) Kubernetes keeps only the end of the stack: that volume cannot be
+// written to, and the usual cause is assumed.
+func diskFull(message string) string {
+	switch {
+	case strings.Contains(message, "no space left on device"), strings.Contains(message, "disk quota exceeded"):
+		return shorten(lastLine(message))
+	case strings.Contains(message, "zap.(*Logger).Panic(") && strings.Contains(message, "etcdserver.(*EtcdServer).snapshot("):
+		return "a snapshot of its log could not be saved"
+	}
+	return ""
+}
+
 // pagesUnreadable recognizes a panic by its stack alone: the text is often further up than Kubernetes keeps. While the
 // database is opened bbolt's db.go walks through all pages and panics if they make no sense. A stack with frame pointers
 // is another matter: the Go runtime has given up, be it that the disk cannot be read or that there is no memory.

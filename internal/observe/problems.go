@@ -135,8 +135,8 @@ func containerProblem(pod string, status *corev1.ContainerStatus) core.Problem {
 		if found := dataProblem(ended.Message); found != "" {
 			reason = found
 		}
-		if strings.Contains(ended.Message, "no space left on device") || strings.Contains(ended.Message, "disk quota exceeded") {
-			return core.Problem{Reason: core.ReasonDiskFull, Message: fmt.Sprintf("pod %s: etcd ended since its volume is full: raise spec.storage.size, or spec.storage.wal.size if the log has a volume of its own (%s)", pod, shorten(lastLine(ended.Message)))}
+		if how := diskFull(ended.Message); how != "" {
+			return core.Problem{Reason: core.ReasonDiskFull, Message: fmt.Sprintf("pod %s: etcd ended since its volume is full: raise spec.storage.size, or spec.storage.wal.size if the log has a volume of its own (%s)", pod, how)}
 		}
 		return core.Problem{Reason: reason, Message: fmt.Sprintf("pod %s: etcd ended with exit code %d (%s): %s", pod, ended.ExitCode, ended.Reason, shorten(lastLine(ended.Message)))}
 	}

@@ -32,6 +32,13 @@ func TestWhyAPodDoesNotRun(t *testing.T) {
 	exited := corev1.ContainerStatus{State: ended(2, "panic: oh no")}
 	again := corev1.ContainerStatus{RestartCount: 1, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, LastTerminationState: ended(1, "x")}
 	stopped := corev1.ContainerStatus{State: ended(0, "")}
+	// As recorded from 3.6.16, but for what is before.
+	unsaved := corev1.ContainerStatus{RestartCount: 1, State: ended(2, `go.uber.org/zap.(*Logger).Panic(0x10d2b0476000?, {0x12d2de0?, 0x2000?}, {0x10d2b02b4440, 0x1, 0x1})
+	go.uber.org/zap@v1.27.0/logger.go:285 +0x4b
+go.etcd.io/etcd/server/v3/etcdserver.(*EtcdServer).snapshot(0x10d2afd7d508, 0x10d2afb7a360, 0x1)
+	go.etcd.io/etcd/server/v3@v3.6.16/etcdserver/server.go:2253 +0x987
+created by go.etcd.io/etcd/pkg/v3/schedule.NewFIFOScheduler in goroutine 133
+	go.etcd.io/etcd/pkg/v3@v3.6.16/schedule/schedule.go:101 +0x16f`)}
 	full := corev1.ContainerStatus{RestartCount: 1, State: ended(1, `{"level":"fatal","msg":"failed to create WAL","error":"write wal: no space left on device"}`)}
 
 	for name, test := range map[string]struct {
@@ -46,6 +53,7 @@ func TestWhyAPodDoesNotRun(t *testing.T) {
 		"it crashes":                    {backOff, core.ReasonCrashLooping, "pod demo-0-0: etcd ended with exit code 1 (Error): bad flag"},
 		"it has just ended":             {exited, core.ReasonCrashLooping, "pod demo-0-0: etcd ended with exit code 2 (Error): panic: oh no"},
 		"its volume is full":            {full, core.ReasonDiskFull, "pod demo-0-0: etcd ended since its volume is full: raise spec.storage.size, or spec.storage.wal.size if the log has a volume of its own (" + full.State.Terminated.Message + ")"},
+		"no snapshot can be saved":      {unsaved, core.ReasonDiskFull, "pod demo-0-0: etcd ended since its volume is full: raise spec.storage.size, or spec.storage.wal.size if the log has a volume of its own (a snapshot of its log could not be saved)"},
 		"it is being created":           {waiting("ContainerCreating", ""), "", ""},
 		"it runs again":                 {again, "", ""},
 		"it was asked to stop":          {stopped, "", ""},

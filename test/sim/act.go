@@ -7,8 +7,10 @@ type Late struct {
 	Kind LateKind
 	// Member is the one that it is about; To takes the leadership over; Via is asked.
 	Member, To, Via uint8
-	Needs           uint8
-	OnlyIfDown      bool
+	// Also are the members that are added with it.
+	Also       Set
+	Needs      uint8
+	OnlyIfDown bool
 	// NoneReady: it holds only while no member is ready.
 	NoneReady bool
 	// Same is whether the object that was decided about exists still.
@@ -67,7 +69,7 @@ func order(action core.Action) Late {
 	case core.MoveLeader:
 		return Late{Kind: Handover, Member: at(a.From), To: at(a.To)}
 	case core.AddMember:
-		return Late{Kind: Add, Member: at(a.Member), Via: at(a.Via), Expect: byIDs(a.Expect), EndDowngrade: a.EndDowngrade}
+		return Late{Kind: Add, Member: at(a.Member), Also: mask(a.Also), Via: at(a.Via), Expect: byIDs(a.Expect), EndDowngrade: a.EndDowngrade}
 	case core.PromoteMember:
 		return Late{Kind: Promote, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)}
 	case core.RemoveMember:
@@ -323,6 +325,11 @@ func (w *World) add(s *State, a Late, p *Pass) bool {
 	if !w.Operator.Blind && (a.Expect != s.list() || m < MaxMembers && !s.Live.Members[m].empty()) {
 		return false
 	}
+	for also := range MaxMembers {
+		if a.Also.has(also) && !w.Operator.Blind && !s.Live.Members[also].empty() {
+			return false
+		}
+	}
 	if a.EndDowngrade {
 		s.Downgrade = 0
 	}
@@ -330,7 +337,23 @@ func (w *World) add(s *State, a Late, p *Pass) bool {
 		p.beyond = true
 		return false
 	}
-	w.checkAdd(s, m, p)
+	done := w.addOne(s, m, 0, p)
+	for also := range uint8(len(names)) {
+		if !done || !a.Also.has(int(also)) {
+			continue
+		}
+		if also >= MaxMembers {
+			p.beyond = true
+			return done
+		}
+		w.addOne(s, int(also), a.Also|1<<m, p)
+	}
+	return done
+}
+
+// addOne adds a member. Those that it is added with have not started yet.
+func (w *World) addOne(s *State, m int, with Set, p *Pass) bool {
+	w.checkAdd(s, m, with, p)
 	done := w.addMember(s, m)
 	if done {
 		s.Next = max(s.Next, uint8(m+1))

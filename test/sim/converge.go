@@ -57,9 +57,11 @@ func (w *World) converge(start *State, known suffixes, p *Pass) {
 func checkChanges(p *Pass) {
 	for i := 1; i < len(p.changes); i++ {
 		added, is := strings.CutPrefix(p.changes[i-1], "adds ")
-		name, _, _ := strings.Cut(added, " ")
-		if is && strings.HasPrefix(p.changes[i], "removes "+name+" ") {
-			p.broke(NoOscillation, "%s is added, and removed again", name)
+		all, _, _ := strings.Cut(added, " to ")
+		for name := range strings.SplitSeq(all, ", ") {
+			if is && strings.HasPrefix(p.changes[i], "removes "+name+" ") {
+				p.broke(NoOscillation, "%s is added, and removed again", name)
+			}
 		}
 	}
 }

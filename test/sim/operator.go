@@ -205,7 +205,7 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 		p.say("%s", describe(action, done))
 		refused = refused || !done
 	}
-	if v.disruptive == nil || refused || cut.Early && left == 0 && !isRecreate(v.disruptive) {
+	if v.disruptive == nil || refused || cut.Early && left == 0 && !hasMiddle(v.disruptive) {
 		return true
 	}
 	if cut.Late {
@@ -215,8 +215,13 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 		return true
 	}
 	if cut.Early {
-		recreate, _ := v.disruptive.(core.RecreateMember)
-		w.recreate(s, recreate, true, p)
+		if add, is := v.disruptive.(core.AddMember); is {
+			add.Also = nil
+			w.act(s, cluster, add, p)
+		} else {
+			recreate, _ := v.disruptive.(core.RecreateMember)
+			w.recreate(s, recreate, true, p)
+		}
 		p.say("ends in the middle of %s", describe(v.disruptive, true))
 		return true
 	}

@@ -193,11 +193,11 @@ func (w *World) checkHandover(s *State, to int, p *Pass) {
 }
 
 // checkAdd checks a member that is added.
-func (w *World) checkAdd(s *State, m int, p *Pass) {
+func (w *World) checkAdd(s *State, m int, with Set, p *Pass) {
 	if m < int(s.Used) {
 		p.broke(NoReuse, "%s was a member before", memberName(m))
 	}
-	if unstarted := s.list() &^ s.Started; unstarted != 0 {
+	if unstarted := s.list() &^ s.Started &^ with; unstarted != 0 {
 		p.broke(Bounded, "%s is added while %s have never started", memberName(m), join(unstarted))
 	}
 	if most := int(p.seen.Size) + 1; !p.late && s.list().size()+1 > most {

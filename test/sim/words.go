@@ -21,8 +21,15 @@ func writes(v *verdict, reports bool) int {
 }
 
 func isRecreate(action core.Action) bool { _, is := action.(core.RecreateMember); return is }
-func isAdd(action core.Action) bool      { _, is := action.(core.AddMember); return is }
-func isRemove(action core.Action) bool   { _, is := action.(core.RemoveMember); return is }
+
+// hasMiddle is whether an action consists of several writes.
+func hasMiddle(action core.Action) bool {
+	add, is := action.(core.AddMember)
+	return is && len(add.Also) > 0 || isRecreate(action)
+}
+
+func isAdd(action core.Action) bool    { _, is := action.(core.AddMember); return is }
+func isRemove(action core.Action) bool { _, is := action.(core.RemoveMember); return is }
 
 // String says what is recorded.
 func (r Record) String() string {
@@ -53,7 +60,7 @@ func describe(action core.Action, done bool) string {
 	case core.RecreateMember:
 		words = "deletes StatefulSet and claim of " + a.Member
 	case core.AddMember:
-		words = "adds " + a.Member + " to the member list"
+		words = "adds " + strings.Join(append([]string{a.Member}, a.Also...), ", ") + " to the member list"
 	case core.PromoteMember:
 		words = "promotes " + a.Member
 	case core.RemoveMember:
