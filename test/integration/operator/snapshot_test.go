@@ -75,6 +75,9 @@ func essence(object client.Object) string {
 		for _, name := range []string{render.AnnotationAppliedHash, render.AnnotationRetry, "pv.kubernetes.io/bind-completed"} {
 			delete(annotations, name)
 		}
+		if _, recorded := annotations[render.AnnotationSince36]; recorded {
+			annotations[render.AnnotationSince36] = "<raft index>"
+		}
 	}
 	if labels, ok := metadata["labels"].(map[string]any); ok {
 		for _, name := range []string{"controller-revision-hash", "topology.kubernetes.io/zone", "topology.kubernetes.io/region"} {
