@@ -126,6 +126,8 @@ func (a *Actor) mayRestart(ctx context.Context, o observe.Observed, step core.Re
 	switch {
 	case target == nil || string(target.UID) != step.PodUID:
 		return nil, 0, &StaleError{What: fmt.Sprintf("pod %s is another one by now", render.PodName(step.Member))}
+	case target.DeletionTimestamp != nil:
+		return nil, 0, &StaleError{What: fmt.Sprintf("pod %s is being stopped already", target.Name)}
 	case step.OnlyIfDown && targetRuns:
 		return nil, 0, &StaleError{What: fmt.Sprintf("pod %s runs by now", target.Name)}
 	case step.OnlyIfNoneReady && ready > 0:

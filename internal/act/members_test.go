@@ -36,6 +36,8 @@ func TestRestart(t *testing.T) {
 func TestRestartOfAStaleDecision(t *testing.T) {
 	leaving := pod("demo-2")
 	leaving.Finalizers, leaving.DeletionTimestamp = []string{"f/f"}, &metav1.Time{Time: metav1.Now().Time}
+	stopping := pod("demo-0")
+	stopping.Finalizers, stopping.DeletionTimestamp = leaving.Finalizers, leaving.DeletionTimestamp
 	again := pod("demo-0")
 	again.UID = "pod-made-again"
 	elsewhere := pod("demo-2")
@@ -50,6 +52,7 @@ func TestRestartOfAStaleDecision(t *testing.T) {
 		stale  bool
 	}{
 		"made again already":             {restartZero, []client.Object{again, pod("demo-1"), pod("demo-2")}, true},
+		"being stopped already":          {restartZero, []client.Object{stopping, pod("demo-1"), pod("demo-2")}, true},
 		"gone":                           {restartZero, []client.Object{pod("demo-1"), pod("demo-2")}, true},
 		"another one is down":            {restartZero, []client.Object{pod("demo-0"), pod("demo-1"), down(pod("demo-2"))}, true},
 		"another one is leaving":         {restartZero, []client.Object{pod("demo-0"), pod("demo-1"), leaving}, true},
