@@ -72,7 +72,7 @@ func affinity(disk string) func(*v1alpha1.EtcdClusterSpec) {
 // TestBugGrowingLosesTheQuorum: coreos/etcd-operator#2023, etcd-backup-restore#646. The second member's pod cannot be made, and
 // the first restarts meanwhile: it serves alone, since the other has no vote yet.
 func TestBugGrowingLosesTheQuorum(t *testing.T) {
-	t.Parallel()
+	// Not beside others, see TestAnExceededQuota.
 	s := newScene(t)
 	l := s.live(1)
 	quota := &corev1.ResourceQuota{
