@@ -144,10 +144,14 @@ func (s *scene) fresh(size int32, changes ...func(*v1alpha1.EtcdClusterSpec)) ma
 // isLikeNew waits until the cluster is as a new one with the same spec.
 func (s *scene) isLikeNew(like map[string]string) {
 	s.Helper()
-	s.eventually("everything is as in a new cluster", 20*time.Second, func() error {
-		if diff := cmp.Diff(like, s.likeNew()); diff != "" {
-			return fmt.Errorf("- new, + here:\n%s", diff)
-		}
-		return nil
-	})
+	s.eventually("everything is as in a new cluster", 20*time.Second, func() error { return s.unlikeNew(like) })
+}
+
+// unlikeNew is what differs from a new cluster with the same spec.
+func (s *scene) unlikeNew(like map[string]string) error {
+	s.Helper()
+	if diff := cmp.Diff(like, s.likeNew()); diff != "" {
+		return fmt.Errorf("- new, + here:\n%s", diff)
+	}
+	return nil
 }

@@ -237,14 +237,25 @@ func (s *scene) endures(f fault, n int, stage stage, like map[string]string) (st
 			return stage.done(s)
 		}
 	})
-	second := first
-	if struck && f.dies {
-		first.stop()
-		second = s.operate()
-	}
-	took := s.eventually(what+": the end is reached all the same", longPatience, func() error { return stage.done(s) })
-	if like != nil {
-		s.isLikeNew(like)
+	var second *operator
+	took := s.eventually(what+": the end is reached all the same", longPatience, func() error {
+		// The last write may come, or not, after everything seems to be done.
+		select {
+		case <-w.died:
+			struck = true
+			if f.dies && second == nil {
+				first.stop()
+				second = s.operate()
+			}
+		default:
+		}
+		if err := stage.done(s); err != nil || like == nil {
+			return err
+		}
+		return s.unlikeNew(like)
+	})
+	if second == nil {
+		second = first
 	}
 	second.stop()
 	made := w.all()
