@@ -14,6 +14,10 @@ func (v *view) applyMembers() []Action {
 			// What is refused reaches no member, not even one that is made again.
 		case m.Workload.State == Missing && m.listed != nil && m.listed.Learner && len(v.Etcd.List.Members) > v.target():
 			// It was added and is not wanted any more.
+		case m.Workload.State == Missing && v.startOf(m) == StartJoin && v.othersJoin(m, actions):
+			// It starts after them.
+		case m.Workload.State == Missing && len(m.Volumes) == 0 && !v.Etcd.List.Known && v.startOf(m) == StartSealed:
+			// It could not start on nothing. It may be one that is to join, which only etcd can say.
 		case m.Workload.State == Missing && m.remnants() == 0 && v.Cluster.Spec.Size > 0 && !v.inTheWay():
 			actions = append(actions, v.apply(m))
 		case m.Workload.Exists() && m.Workload.Stopped && v.Cluster.Spec.Size > 0:
@@ -25,6 +29,20 @@ func (v *view) applyMembers() []Action {
 		}
 	}
 	return actions
+}
+
+// othersJoin is whether a member that was added with this one is about to start: etcd asks all others for their version when it
+// joins, and two that start at the same moment would wait for each other until that request times out, for seven seconds
+// (getVersions in server/etcdserver/cluster_util.go). One whose pod is not there yet is not waited for, one that runs answers.
+func (v *view) othersJoin(m *memberView, actions []Action) bool {
+	for _, action := range actions {
+		if apply, is := action.(ApplyMember); is && apply.Start == StartJoin && !apply.Made {
+			return true
+		}
+	}
+	return slices.ContainsFunc(v.members, func(other *memberView) bool {
+		return other != m && other.listed != nil && !other.listed.Started && other.Workload.Exists() && !other.Pod.Running
+	})
 }
 
 // apply is the action that makes a member's StatefulSet what it should be.
