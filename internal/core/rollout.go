@@ -146,13 +146,14 @@ func (v *view) nextOutdated(p *plan, pending []*memberView) bool {
 }
 
 // sparable members give nothing that others need: those that do not serve, and learners. One that may serve without our
-// hearing it is left alone while another one is away.
+// hearing it is left alone while another one is away, or is down and about to be brought up to date.
 func (v *view) sparable(m *memberView) bool {
 	if m.listed != nil && m.listed.Learner || !m.Pod.Running {
 		return true
 	}
 	return !m.serves && !slices.ContainsFunc(v.members, func(other *memberView) bool {
-		return other != m && (other.Pod.Deleting || v.restarting(other))
+		mended := !other.Pod.Running && other.outdated(v.Cluster.Spec.MemberHash) && other.trouble.Reason != ReasonNodeGone && !v.hopsAsleep(other)
+		return other != m && (other.Pod.Deleting || v.restarting(other) || mended)
 	})
 }
 
