@@ -199,7 +199,7 @@ func (m *members) Agree(_ context.Context, endpoints []etcd.Endpoint, revision i
 	return m.difference, m.incomparable
 }
 
-func (m *members) IsRefusal(err error) bool { return m.refused && err != nil }
+func (m *members) IsRefusal(err error) bool { return m.refused && errors.Is(err, errBroken) }
 
 // three is an etcd of three voters that serve, the first of which leads.
 func three() *members {

@@ -23,7 +23,7 @@ import (
 // names: the caches may not show yet what an earlier member of that name left. What etcd lets join of those that join as well is
 // left to it.
 func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.AddMember) error {
-	for _, member := range append([]string{step.Member}, step.Also...) {
+	for _, member := range step.Members() {
 		if err := a.unused(ctx, o.Render, member); err != nil {
 			return err
 		}
@@ -37,12 +37,9 @@ func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.Add
 				return err
 			}
 		}
-		if err := a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(step.Member)); err != nil {
-			return err
-		}
-		for _, member := range step.Also {
+		for _, member := range step.Members() {
 			err := a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(member))
-			if err != nil && !a.Etcd.IsRefusal(err) {
+			if err != nil && (member == step.Member || !a.Etcd.IsRefusal(err)) {
 				return err
 			}
 		}

@@ -215,7 +215,7 @@ func describeMembership(action core.Action) string {
 	switch step := action.(type) {
 	case core.AddMember:
 		if len(step.Also) > 0 {
-			return fmt.Sprintf("members %s, %s are added as learners", step.Member, strings.Join(step.Also, ", "))
+			return fmt.Sprintf("members %s are added as learners", strings.Join(step.Members(), ", "))
 		}
 		return fmt.Sprintf("member %s is added as a learner", step.Member)
 	case core.PromoteMember:

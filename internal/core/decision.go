@@ -238,6 +238,9 @@ func (RecreateMember) Disruptive() bool { return true }
 // Step implements Action.
 func (AddMember) Step() string { return "AddMember" }
 
+// Members are all that are added, in this order.
+func (a AddMember) Members() []string { return append([]string{a.Member}, a.Also...) }
+
 // Disruptive implements Action.
 func (AddMember) Disruptive() bool { return true }
 

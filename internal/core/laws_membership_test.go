@@ -47,7 +47,7 @@ var membershipLaws = []law{
 		add, ok := disruption(d).(core.AddMember)
 		next := d.Report.NextOrdinal
 		ordinal := next
-		for _, name := range append([]string{add.Member}, add.Also...) {
+		for _, name := range add.Members() {
 			for slices.Contains(o.Cluster.Spec.Replace, fmt.Sprintf("demo-%d", ordinal)) {
 				ordinal++
 			}

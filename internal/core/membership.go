@@ -284,7 +284,7 @@ func (v *view) target() int {
 	return target
 }
 
-// resize brings the number of members to what the spec asks, one member at a time.
+// resize brings the number of members to what the spec asks, one step at a time.
 func resize(v *view, p *plan) bool {
 	count, size := len(v.Etcd.List.Members), v.Cluster.Spec.Size
 	if v.clusterID == "" || len(v.members) == 0 {

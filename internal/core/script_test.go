@@ -151,7 +151,7 @@ func (w *world) describeChange(action core.Action) string {
 	case core.DeleteObject:
 		return " " + step.Kind + "/" + step.Name
 	case core.AddMember:
-		text := fmt.Sprintf(" %s via %s", strings.Join(append([]string{step.Member}, step.Also...), " "), step.Via)
+		text := fmt.Sprintf(" %s via %s", strings.Join(step.Members(), " "), step.Via)
 		if step.EndDowngrade {
 			text += " after the end of any downgrade"
 		}

@@ -121,7 +121,7 @@ func (w *world) actOnEtcd(action core.Action) bool {
 	case core.MoveLeader:
 		w.leader = step.To
 	case core.AddMember:
-		for _, name := range append([]string{step.Member}, step.Also...) {
+		for _, name := range step.Members() {
 			w.list = append(w.list, &entry{name: name, learner: true})
 		}
 		if step.EndDowngrade {

@@ -60,7 +60,7 @@ func describe(action core.Action, done bool) string {
 	case core.RecreateMember:
 		words = "deletes StatefulSet and claim of " + a.Member
 	case core.AddMember:
-		words = "adds " + strings.Join(append([]string{a.Member}, a.Also...), ", ") + " to the member list"
+		words = "adds " + strings.Join(a.Members(), ", ") + " to the member list"
 	case core.PromoteMember:
 		words = "promotes " + a.Member
 	case core.RemoveMember:
