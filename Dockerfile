@@ -11,9 +11,9 @@ ARG TARGETARCH
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/etcd-operator ./cmd/etcd-operator
+    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/etcd-operator ./cmd/etcd-agent
 
 FROM gcr.io/distroless/static-debian12:nonroot
-COPY --from=build /out/etcd-operator /usr/local/bin/etcd-operator
+COPY --from=build /out/etcd-operator /out/etcd-agent /usr/local/bin/
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/etcd-operator"]

@@ -51,6 +51,13 @@ test-integration: ## Run the tests with a real kube-apiserver and real etcd proc
 test-e2e: ## Run the end-to-end tests on the local cluster (PROVIDER=kind: on kind; KEEP=1: keep it).
 	@hack/test.sh e2e
 
+FUZZ_SECONDS ?= 20
+.PHONY: fuzz
+fuzz: ## Feed the parsers with what nobody thought of, each for FUZZ_SECONDS=20.
+	@for target in pki:FuzzParseBundle pki:FuzzAccepts render:FuzzMemberOf observe:FuzzDataProblem; do \
+		go test ./internal/$${target%:*} -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $(FUZZ_SECONDS)s; \
+	done
+
 .PHONY: coverage
 coverage: ## Measure the merged coverage of unit and integration tests; fails under 80 %.
 	@hack/test.sh unit integration coverage
@@ -62,6 +69,10 @@ bench-create: ## Time the creation of a cluster against the floor, a hand-writte
 .PHONY: bench-lifecycle
 bench-lifecycle: ## Time every operation on a running cluster, and what clients notice of it (BENCH_ROUNDS=1).
 	@ETCD_MINORS="3.5 3.6.14 3.6 3.7" hack/with-cluster.sh go test -tags bench ./test/bench/... -run TestBenchLifecycle -v -count 1 -timeout 120m
+
+.PHONY: bench-backup
+bench-backup: ## Time backups of a small cluster and of 200 MB, and what clients notice of them (BENCH_ROUNDS=7).
+	@OBJECT_STORE=1 hack/with-cluster.sh go test -tags bench ./test/bench/... -run TestBenchBackup -v -count 1 -timeout 60m
 
 ##@ Develop
 
@@ -88,6 +99,7 @@ lint: ## Lint the Go code, the shell scripts and the chart.
 	@hack/build.sh tools/lint tools/helm
 	golangci-lint run
 	cd hack/local && golangci-lint run
+	cd hack/cert-manager && golangci-lint run
 	shellcheck --external-sources $(SHELL_SCRIPTS)
 	helm lint --strict charts/etcd-operator
 
@@ -99,6 +111,10 @@ verify-chart: ## Install, upgrade and remove the chart on a real kube-apiserver,
 vulncheck: ## Look for known vulnerabilities that the code reaches.
 	@hack/build.sh tools/vuln
 	govulncheck $(GO_PACKAGES)
+
+.PHONY: sbom
+sbom: ## Write the operator's bill of materials into build/sbom, and check that it is complete.
+	@hack/sbom.sh
 
 ##@ Build
 

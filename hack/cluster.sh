@@ -20,6 +20,8 @@ operator_image=ghcr.io/etcd-k8s-operator/etcd-operator:$version
 # The etcd that the samples run is the one that hack/etcd/3.6 builds.
 etcd_version=$(sed -nE 's#^.*go\.etcd\.io/etcd/server/v3 (v[0-9.]+).*$#\1#p' "$root/hack/etcd/3.6/go.mod")
 etcd_image=gcr.io/etcd-development/etcd:$etcd_version
+# The S3 server for tests of backups. OBJECT_STORE=1 brings it to the nodes of the local cluster; kind pulls it.
+object_store_image=ghcr.io/versity/versitygw:$(sed -nE 's#^.*github\.com/versity/versitygw (v[0-9.]+).*$#\1#p' "$root/hack/versitygw/go.mod")
 
 case $PROVIDER in
   local) export KUBECONFIG=/var/lib/etcd-operator-local/kubeconfig ;;
@@ -56,7 +58,7 @@ cluster_build() {
   [[ $PROVIDER == local ]] || return 0
   timed "Debian packages" "$root/hack/local/install-packages.sh"
   timed "programs of the local Kubernetes (cached; about 8 minutes the first time on 2 cores)" \
-    "$root/hack/build.sh" kubernetes "${ETCD_MINORS[@]/#/etcd/}" coredns local tools/helm
+    "$root/hack/build.sh" kubernetes "${ETCD_MINORS[@]/#/etcd/}" coredns local tools/helm ${OBJECT_STORE:+versitygw}
 }
 
 cluster_up() {
@@ -107,9 +109,10 @@ etcd_archive() {
 # that move between them set it.
 image_archives() {
   make --no-print-directory -C "$root" build VERSION="$version"
-  archive "$operator_image" etcd-operator "$bin/etcd-operator=/usr/local/bin/etcd-operator"
+  archive "$operator_image" etcd-operator "$bin/etcd-operator=/usr/local/bin/etcd-operator" "$bin/etcd-agent=/usr/local/bin/etcd-agent"
   local minor
   for minor in "${ETCD_MINORS[@]}"; do etcd_archive "$minor"; done
+  [[ -z ${OBJECT_STORE:-} ]] || archive "$object_store_image" versitygw "$bin/versitygw=/usr/local/bin/versitygw"
 }
 
 # Builds the images and brings them to the nodes.

@@ -11,30 +11,12 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
 sample=$root/config/samples/etcd_v1alpha1_etcdcluster.yaml
-endpoint=http://demo-client.default.svc:2379
+client=$root/config/samples/etcdctl.yaml
 started=$SECONDS
 
-# etcdctl ARGUMENT...: runs etcdctl in a pod of its own, so that it goes through the client Service like any
-# other client, and prints what it printed.
-etcdctl() {
-  local pod=etcdctl-$RANDOM overrides
-  overrides=$(
-    cat <<JSON
-{"spec": {
-  "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-  "containers": [{"name": "$pod", "securityContext": {
-    "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}}}]}}
-JSON
-  )
-  kubectl run "$pod" --namespace default --image "$etcd_image" --restart Never --quiet \
-    --override-type strategic --overrides "$overrides" \
-    --command -- /usr/local/bin/etcdctl --endpoints "$endpoint" "$@" >/dev/null
-  local status=0
-  kubectl wait --namespace default --for=jsonpath='{.status.phase}'=Succeeded --timeout 60s "pod/$pod" >/dev/null || status=1
-  kubectl logs --namespace default "$pod"
-  kubectl delete --namespace default --wait=false "pod/$pod" >/dev/null
-  return $status
-}
+# etcdctl ARGUMENT...: runs etcdctl in the pod of that name, which goes through the client Service and shows the certificate for
+# applications like any other client.
+etcdctl() { kubectl exec --namespace default etcdctl -- /usr/local/bin/etcdctl "$@"; }
 
 create_cluster() {
   kubectl apply --filename "$sample"
@@ -44,14 +26,24 @@ create_cluster() {
   }
 }
 
+# A pod of an earlier run may still have the certificate of an earlier cluster.
+create_client() {
+  kubectl delete --ignore-not-found --filename "$client"
+  kubectl apply --filename "$client"
+  kubectl wait --for=condition=Ready --timeout 60s --filename "$client" || {
+    kubectl describe --filename "$client" >&2
+    die "the pod etcdctl did not become ready within a minute; its events above say why"
+  }
+}
+
 write_and_read() {
   local written answer
   written="hello at $(date -u +%H:%M:%S)"
-  answer=$(etcdctl put greeting "$written") || die "writing a key through $endpoint failed: $answer"
+  answer=$(etcdctl put greeting "$written") || die "writing a key through the Service demo-client failed"
   echo "    etcdctl put greeting '$written': $answer"
-  answer=$(etcdctl get greeting --print-value-only) || die "reading a key through $endpoint failed: $answer"
+  answer=$(etcdctl get greeting --print-value-only) || die "reading a key through the Service demo-client failed"
   echo "    etcdctl get greeting: $answer"
-  [[ $answer == "$written" ]] || die "wrote '$written' through $endpoint but read '$answer'"
+  [[ $answer == "$written" ]] || die "wrote '$written' but read '$answer'"
 }
 
 cluster_require
@@ -60,6 +52,7 @@ cluster_up
 load_images
 timed "operator, by its Helm chart, in namespace $NAMESPACE" install_operator
 timed "cluster demo: 3 members with persistent volumes" create_cluster
+timed "etcdctl in a pod, with a certificate of the cluster's" create_client
 timed "a key written and read through the Service demo-client" write_and_read
 
 say "The cluster (everything took $((SECONDS - started)) s)"
@@ -79,8 +72,8 @@ cat <<TEXT
   kubectl describe etcdcluster demo                 # conditions, members and events
   kubectl delete pod demo-0-0                       # it comes back as the same member, with its data
   kubectl logs --namespace $NAMESPACE deployment/etcd-operator --follow
-  kubectl run shell --rm -i --restart Never --image $etcd_image --command -- \\
-    /usr/local/bin/etcdctl --endpoints $endpoint member list --write-out table
+  kubectl exec demo-0-0 -- /usr/local/bin/etcdctl member list --write-out table    # in a member
+  kubectl exec etcdctl -- /usr/local/bin/etcdctl get greeting                      # as an application does, with its certificate
 
   kubectl delete etcdcluster demo                   # removes the cluster
   $delete_cluster                                   # removes all of it

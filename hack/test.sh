@@ -36,10 +36,10 @@ covered() {
 
 run() {
   case $1 in
-    unit) hack/build.sh etcd/3.5 etcd/3.6 etcd/3.7 && covered unit ./api/... ./internal/... ./cmd/... ./test/history/... ./test/live/... ;;
+    unit) { command -v npm >/dev/null || hack/local/install-packages.sh nodejs npm; } && hack/build.sh etcd/3.5 etcd/3.6 etcd/3.7 versitygw fake-gcs-server azurite && covered unit ./api/... ./internal/... ./cmd/... ./test/history/... ./test/live/... ;;
     sim) go_test sim ./test/sim/... ;;
     integration)
-      hack/build.sh kubernetes etcd/3.5 etcd/3.6 etcd/3.7 &&
+      hack/build.sh kubernetes etcd/3.5 etcd/3.6 etcd/3.7 cert-manager tools/helm &&
         covered integration -tags integration ./test/integration/... ./test/environment/...
       ;;
     e2e) hack/test-e2e.sh "${flags[@]}" ;;

@@ -3,9 +3,9 @@
 #
 #   hack/with-cluster.sh COMMAND...
 #
-# KUBECONFIG, PROVIDER and ETCD_IMAGE are set for the command. A cluster that was up before stays up; one that was
-# started here is removed at the end unless KEEP=1. When the command fails, what could explain it is left in
-# build/results/diagnostics.txt.
+# KUBECONFIG, PROVIDER and the names of the images, such as ETCD_IMAGE, are set for the command. A cluster that was up
+# before stays up; one that was started here is removed at the end unless KEEP=1. When the command fails, what could
+# explain it is left in build/results/diagnostics.txt.
 set -euo pipefail
 
 # shellcheck source=hack/cluster.sh
@@ -36,7 +36,7 @@ cluster_up
 load_images
 timed "operator, by its Helm chart, in namespace $NAMESPACE" install_operator
 
-export PROVIDER ETCD_IMAGE=$etcd_image OPERATOR_IMAGE=$operator_image
+export PROVIDER ETCD_IMAGE=$etcd_image OPERATOR_IMAGE=$operator_image OBJECT_STORE_IMAGE=$object_store_image
 say "$*"
 cd "$root"
 "$@"

@@ -3,6 +3,7 @@ package v1alpha1_test
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,26 +18,37 @@ import (
 // whole object there, as JSON.
 const maxApplied = 262144
 
-func definition(t *testing.T) apiextensionsv1.CustomResourceDefinition {
+// definitions are those of all kinds, by the name of the kind.
+func definitions(t *testing.T) map[string]apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
-	content, err := os.ReadFile("../../config/crd/bases/etcd.etcd.io_etcdclusters.yaml")
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("../../config/crd/bases/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no definitions: %v", err)
 	}
-	var definition apiextensionsv1.CustomResourceDefinition
-	if err := yaml.UnmarshalStrict(content, &definition); err != nil {
-		t.Fatal(err)
+	all := map[string]apiextensionsv1.CustomResourceDefinition{}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var definition apiextensionsv1.CustomResourceDefinition
+		if err := yaml.UnmarshalStrict(content, &definition); err != nil {
+			t.Fatal(err)
+		}
+		all[definition.Spec.Names.Kind] = definition
 	}
-	return definition
+	return all
 }
 
-func TestDefinitionFitsAClientSideApply(t *testing.T) {
-	applied, err := json.Marshal(definition(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(applied) > maxApplied*9/10 {
-		t.Errorf("the definition has %d bytes as JSON, over nine tenths of the %d that can be applied", len(applied), maxApplied)
+func TestDefinitionsFitAClientSideApply(t *testing.T) {
+	for kind, definition := range definitions(t) {
+		applied, err := json.Marshal(definition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(applied) > maxApplied*9/10 {
+			t.Errorf("the definition of %s has %d bytes as JSON, over nine tenths of the %d that can be applied", kind, len(applied), maxApplied)
+		}
 	}
 }
 
@@ -48,10 +60,13 @@ var embedded = []string{
 	".spec.podTemplate.spec.securityContext", ".spec.podTemplate.spec.volumeMounts[]",
 	".spec.podTemplate.spec.volumes[].configMap", ".spec.podTemplate.spec.volumes[].secret", ".spec.podTemplate.spec.volumes[].emptyDir",
 	".spec.podTemplate.spec.volumes[].projected", ".spec.podTemplate.spec.volumes[].persistentVolumeClaim",
+	".spec.agent.resources", ".spec.agent.tolerations[]", ".spec.backup.agent.resources", ".spec.backup.agent.tolerations[]",
 }
 
 func TestEverythingIsLimitedAndExplained(t *testing.T) {
-	checkLimits(t, "", definition(t).Spec.Versions[0].Schema.OpenAPIV3Schema)
+	for kind, definition := range definitions(t) {
+		t.Run(kind, func(t *testing.T) { checkLimits(t, "", definition.Spec.Versions[0].Schema.OpenAPIV3Schema) })
+	}
 }
 
 // checkLimits fails for each list, map and string of the schema that has no limit, and each field without words.
@@ -102,7 +117,9 @@ func TestEveryRuleHasAMessage(t *testing.T) {
 			check(path+"[]", schema.AdditionalProperties.Schema)
 		}
 	}
-	check("", definition(t).Spec.Versions[0].Schema.OpenAPIV3Schema)
+	for kind, definition := range definitions(t) {
+		check(kind, definition.Spec.Versions[0].Schema.OpenAPIV3Schema)
+	}
 }
 
 // TestZeroValuesAreLeftOut: what a Go client did not set must reach the API server as absent, or the defaults
@@ -122,13 +139,14 @@ func TestScheme(t *testing.T) {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	names := definition(t).Spec.Names
-	for _, kind := range []string{names.Kind, names.ListKind} {
-		if _, err := scheme.New(v1alpha1.GroupVersion.WithKind(kind)); err != nil {
-			t.Error(err)
+	for _, definition := range definitions(t) {
+		for _, kind := range []string{definition.Spec.Names.Kind, definition.Spec.Names.ListKind} {
+			if _, err := scheme.New(v1alpha1.GroupVersion.WithKind(kind)); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	if group := definition(t).Spec.Group; group != v1alpha1.GroupVersion.Group {
-		t.Errorf("the group is %s in the definition and %s in Go", group, v1alpha1.GroupVersion.Group)
+		if group := definition.Spec.Group; group != v1alpha1.GroupVersion.Group {
+			t.Errorf("the group of %s is %s in the definition and %s in Go", definition.Spec.Names.Kind, group, v1alpha1.GroupVersion.Group)
+		}
 	}
 }

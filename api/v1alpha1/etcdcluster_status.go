@@ -7,7 +7,7 @@ import (
 
 // Phase sums up the conditions in one word, for people. Machines read the conditions.
 //
-// +kubebuilder:validation:Enum=Pending;Creating;Running;Updating;Degraded;Unavailable;Hibernated;Paused;Deleting
+// +kubebuilder:validation:Enum=Pending;Creating;Running;Updating;Degraded;Unavailable;Hibernated;Restoring;Paused;Deleting
 type Phase string
 
 // MemberRole is what a member is to the cluster.
@@ -94,6 +94,10 @@ type EtcdClusterStatus struct {
 	// +optional
 	Members []MemberStatus `json:"members,omitempty"`
 
+	// Auth is what the operator has made of etcd's authentication. It is there while that is on or is being changed.
+	// +optional
+	Auth *AuthStatus `json:"auth,omitempty"`
+
 	// MeasuredAt is when the figures that change all the time (database sizes, revisions) were last written
 	// here. They are refreshed with every other change, and otherwise at most once a minute.
 	// +optional
@@ -152,4 +156,50 @@ type MemberStatus struct {
 	// RaftLag is the number of raft entries by which the member is behind the most advanced one.
 	// +optional
 	RaftLag int64 `json:"raftLag,omitempty"`
+}
+
+// AuthStatus is what the operator has made of etcd's authentication.
+type AuthStatus struct {
+	// Mode is whether etcd was last seen to ask clients who they are.
+	// +optional
+	Mode AuthMode `json:"mode,omitempty"`
+
+	// Revision is etcd's revision of users and roles as of which they are as the spec asks for. 0 if they are not.
+	// +optional
+	Revision int64 `json:"revision,omitempty"`
+
+	// Hash stands for what the spec asked for then, and for the Secrets of passwords.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Hash string `json:"hash,omitempty"`
+
+	// Users are those that the operator made, or is about to make. Only those are ever removed.
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=1000
+	// +optional
+	Users []AuthUserStatus `json:"users,omitempty"`
+
+	// Roles are those that the operator made, or is about to make. Only those are ever removed.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MaxLength=64
+	// +optional
+	Roles []string `json:"roles,omitempty"`
+}
+
+// AuthLogin is how a user proves who it is.
+//
+// +kubebuilder:validation:Enum=Password;Certificate
+type AuthLogin string
+
+// AuthUserStatus is a user that the operator made.
+type AuthUserStatus struct {
+	// Name of the user.
+	// +kubebuilder:validation:MaxLength=64
+	Name string `json:"name"`
+
+	// Login is how the user proves who it is.
+	// +optional
+	Login AuthLogin `json:"login,omitempty"`
 }

@@ -49,12 +49,15 @@ type EtcdClusterList struct {
 // EtcdClusterSpec is the cluster that is wanted.
 //
 // +kubebuilder:validation:XValidation:rule=`self.size != 0 || self.storage.medium != 'Memory'`,message="spec.size 0 (hibernated) needs spec.storage.medium Disk, not Memory: a cluster in memory would lose its data",fieldPath=".size",reason=FieldValueInvalid
-// +kubebuilder:validation:XValidation:rule=`!has(self.backup)`,message="spec.backup is reserved: this release makes no backups; remove the field",fieldPath=".backup",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule=`!has(self.config) || !('quota-backend-bytes' in self.config) || !self.config['quota-backend-bytes'].matches('^[0-9]{1,15}$') || !isQuantity(string(self.storage.size)) || (oldSelf.hasValue() && has(oldSelf.value().config) && oldSelf.value().config == self.config && string(oldSelf.value().storage.size) == string(self.storage.size)) || quantity(self.config['quota-backend-bytes']).compareTo(quantity(string(self.storage.size))) <= 0`,message="spec.config[quota-backend-bytes] must not be larger than spec.storage.size: the volume would run full before etcd refuses writes",messageExpression=`'spec.config[quota-backend-bytes] is %s bytes, must not be larger than spec.storage.size %s: the volume would run full before etcd refuses writes'.format([self.config['quota-backend-bytes'], self.storage.size])`,optionalOldSelf=true,fieldPath=".config"
 // +kubebuilder:validation:XValidation:rule=`!has(self.config) || !('unsafe-no-fsync' in self.config) || self.config['unsafe-no-fsync'] != 'true' || self.storage.medium == 'Memory' || (oldSelf.hasValue() && has(oldSelf.value().config) && oldSelf.value().config == self.config)`,message="spec.config[unsafe-no-fsync] must not be true with spec.storage.medium Disk: acknowledged writes would be lost when a node fails",fieldPath=".config",optionalOldSelf=true
 // +kubebuilder:validation:XValidation:rule=`!has(self.config) || !self.version.startsWith('3.5.') || (oldSelf.hasValue() && has(oldSelf.value().config) && oldSelf.value().config == self.config && oldSelf.value().version == self.version) || self.config.all(k, !(k in ['bootstrap-defrag-threshold-megabytes','compact-hash-check-time','compaction-batch-limit','compaction-sleep-interval','corrupt-check-time','distributed-tracing-address','distributed-tracing-instance-id','distributed-tracing-sampling-rate','distributed-tracing-service-name','downgrade-check-time','enable-distributed-tracing','experimental-warning-unary-request-duration','feature-gates','max-learners','memory-mlock','snapshot-catchup-entries','warning-apply-duration','warning-unary-request-duration','watch-progress-notify-interval']))`,message="spec.config holds flags that etcd 3.5 does not know: remove them or use spec.version 3.6 or 3.7",messageExpression=`'spec.config must not set %s with spec.version %s: etcd 3.5 does not know the flag and would not start; remove it (or use the name with experimental- before it, where there is one)'.format([self.config.filter(k, k in ['bootstrap-defrag-threshold-megabytes','compact-hash-check-time','compaction-batch-limit','compaction-sleep-interval','corrupt-check-time','distributed-tracing-address','distributed-tracing-instance-id','distributed-tracing-sampling-rate','distributed-tracing-service-name','downgrade-check-time','enable-distributed-tracing','experimental-warning-unary-request-duration','feature-gates','max-learners','memory-mlock','snapshot-catchup-entries','warning-apply-duration','warning-unary-request-duration','watch-progress-notify-interval']), self.version])`,optionalOldSelf=true,fieldPath=".config"
 // +kubebuilder:validation:XValidation:rule=`!has(self.config) || !self.version.startsWith('3.7.') || (oldSelf.hasValue() && has(oldSelf.value().config) && oldSelf.value().config == self.config && oldSelf.value().version == self.version) || self.config.all(k, !k.startsWith('experimental-'))`,message="spec.config must not set experimental-* flags with spec.version 3.7, which would not start: use the name without experimental- or feature-gates",messageExpression=`'spec.config must not set %s with spec.version %s: etcd 3.7 has no experimental- flags and would not start; use the name without experimental-, or feature-gates'.format([self.config.filter(k, k.startsWith('experimental-')), self.version])`,optionalOldSelf=true,fieldPath=".config"
 // +kubebuilder:validation:XValidation:rule=`!has(self.config) || !self.version.startsWith('3.6.') || !('feature-gates' in self.config) || (oldSelf.hasValue() && has(oldSelf.value().config) && oldSelf.value().config == self.config && oldSelf.value().version == self.version) || !self.config['feature-gates'].matches('FastLeaseKeepAlive|PriorityRequest')`,message="spec.config[feature-gates] must not name FastLeaseKeepAlive or PriorityRequest with spec.version 3.6: etcd knows them from 3.7 on",messageExpression=`'spec.config[feature-gates] is %s, must not name FastLeaseKeepAlive or PriorityRequest with spec.version %s: etcd knows them from 3.7 on and would not start'.format([self.config['feature-gates'], self.version])`,optionalOldSelf=true,fieldPath=".config"
+// +kubebuilder:validation:XValidation:rule=`!has(self.bootstrap) || self.storage.medium != 'Memory'`,message="spec.bootstrap needs spec.storage.medium Disk, not Memory: the data of the backup is put on volumes before members start",fieldPath=".bootstrap",reason=FieldValueInvalid
+// +kubebuilder:validation:XValidation:rule=`!oldSelf.hasValue() || (has(self.bootstrap) == has(oldSelf.value().bootstrap) && (!has(self.bootstrap) || (has(self.bootstrap.backupRef) == has(oldSelf.value().bootstrap.backupRef) && (!has(self.bootstrap.backupRef) || self.bootstrap.backupRef == oldSelf.value().bootstrap.backupRef) && has(self.bootstrap.source) == has(oldSelf.value().bootstrap.source) && (!has(self.bootstrap.source) || self.bootstrap.source == oldSelf.value().bootstrap.source) && has(self.bootstrap.mirror) == has(oldSelf.value().bootstrap.mirror))))`,message="spec.bootstrap cannot be changed: it is what the cluster began with; use an EtcdRestore to give it other data",optionalOldSelf=true,fieldPath=".bootstrap",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule=`!oldSelf.hasValue() || !has(self.bootstrap) || !has(self.bootstrap.mirror) || !has(oldSelf.value().bootstrap) || !has(oldSelf.value().bootstrap.mirror) || self.bootstrap.mirror == 'CutOver' || oldSelf.value().bootstrap.mirror == 'Follow'`,message="spec.bootstrap.mirror cannot go back to Follow: clients may have written since the cut-over; make another cluster",optionalOldSelf=true,fieldPath=".bootstrap.mirror",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule=`oldSelf.hasValue() || !has(self.bootstrap) || !has(self.bootstrap.source) || has(self.backup)`,message="spec.bootstrap.source is backed up first: set spec.backup.store, where that is to be kept",optionalOldSelf=true,fieldPath=".bootstrap.source",reason=FieldValueRequired
 type EtcdClusterSpec struct {
 	// Size is the number of members: 1, 3, 5, 7 or 9. An even number tolerates no more failures than the odd
 	// number below it and is refused (https://etcd.io/docs/v3.6/faq/#why-an-odd-number-of-cluster-members).
@@ -94,12 +97,22 @@ type EtcdClusterSpec struct {
 	// +optional
 	Storage StorageSpec `json:"storage,omitzero"`
 
-	// Security says how members and clients prove who they are.
+	// Security says how members and clients prove who they are, and who may connect at all.
 	// +kubebuilder:default={}
 	// +optional
 	Security SecuritySpec `json:"security,omitzero"`
 
-	// Backup is reserved for backups; this release refuses it.
+	// DeletionProtection, if Enabled, makes the API refuse to delete the EtcdCluster, and with it the namespace, until it is
+	// Disabled. An admission policy of the Helm chart does it (admissionPolicies.install); without that it does nothing.
+	// +kubebuilder:default=Disabled
+	// +optional
+	DeletionProtection DeletionProtection `json:"deletionProtection,omitempty"`
+
+	// Bootstrap is what a new cluster begins with. Without it a new cluster is empty. It cannot be changed, but for the end of mirroring.
+	// +optional
+	Bootstrap *BootstrapSpec `json:"bootstrap,omitempty"`
+
+	// Backup says where the cluster is backed up to, when, and what is kept.
 	// +optional
 	Backup *BackupSpec `json:"backup,omitempty"`
 
@@ -153,6 +166,3 @@ type EtcdClusterSpec struct {
 //
 // +kubebuilder:validation:MaxLength=512
 type ConfigValue string
-
-// BackupSpec is reserved; see docs/architecture for the shape that is planned.
-type BackupSpec struct{}

@@ -178,7 +178,7 @@ type PodSpec struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:XValidation:rule=`self.all(v, !(v.name in ['data','wal']))`,message="spec.podTemplate.spec.volumes must not be named data or wal: those are the member's own"
+	// +kubebuilder:validation:XValidation:rule=`self.all(v, !(v.name in ['data','wal','trust','server-tls','peer-tls']))`,message="spec.podTemplate.spec.volumes must not be named data, wal, trust, server-tls or peer-tls: those are the member's own"
 	// +optional
 	Volumes []Volume `json:"volumes,omitempty"`
 

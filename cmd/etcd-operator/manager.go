@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+	// The image has no time zones.
+	_ "time/tzdata"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap/zapcore"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -20,6 +23,8 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/controller"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
 // managerFlags are the settings of the manager.
@@ -31,13 +36,18 @@ type managerFlags struct {
 	logLevel      string
 	logFormat     string
 	clusterDomain string
+	ownNamespace  string
+	ownLabels     string
+	agentImage    string
+	webhook       webhookFlags
 	concurrency   int
 	qps           float32
 	burst         int
 }
 
-func managerCommand() *cobra.Command {
-	f := &managerFlags{}
+func managerCommand() *cobra.Command { return (&managerFlags{}).command() }
+
+func (f *managerFlags) command() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "manager",
 		Short: "Runs the controllers",
@@ -52,6 +62,10 @@ func managerCommand() *cobra.Command {
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "json", "json or console")
 	flags.StringVar(&f.clusterDomain, "cluster-domain", "", "DNS domain of the Kubernetes cluster; empty means that of /etc/resolv.conf, or cluster.local")
+	flags.StringVar(&f.ownNamespace, "operator-namespace", os.Getenv("POD_NAMESPACE"), "namespace of the operator's own pods, which the NetworkPolicies of clusters let in; empty means that it runs in no pod")
+	flags.StringVar(&f.ownLabels, "operator-labels", "", "labels of the operator's own pods, as key=value,...; empty means all pods of its namespace")
+	flags.StringVar(&f.agentImage, "agent-image", "", "image with the program etcd-agent, which the operator's own has; without it no backups are made")
+	f.webhook.add(flags)
 	flags.IntVar(&f.concurrency, "concurrent-reconciles", 8, "EtcdClusters that are worked on at the same time")
 	flags.Float32Var(&f.qps, "kube-api-qps", 200, "requests per second to the API server")
 	flags.IntVar(&f.burst, "kube-api-burst", 400, "requests to the API server in a burst")
@@ -61,6 +75,14 @@ func managerCommand() *cobra.Command {
 // run starts the manager and blocks until the context is done.
 func (f *managerFlags) run(ctx context.Context) error {
 	if err := f.setLogger(); err != nil {
+		return err
+	}
+	operator, err := f.operator()
+	if err != nil {
+		return err
+	}
+	webhooks, keeper, err := f.webhook.server(f.ownNamespace)
+	if err != nil {
 		return err
 	}
 	scheme := runtime.NewScheme()
@@ -82,6 +104,7 @@ func (f *managerFlags) run(ctx context.Context) error {
 		Cache:                         controller.CacheOptions(f.namespaces),
 		Metrics:                       metricsserver.Options{BindAddress: f.metrics},
 		HealthProbeBindAddress:        f.probes,
+		WebhookServer:                 webhooks,
 		LeaderElection:                f.leaderElect,
 		LeaderElectionID:              "etcd-operator.etcd.etcd.io",
 		LeaderElectionReleaseOnCancel: true,
@@ -96,9 +119,21 @@ func (f *managerFlags) run(ctx context.Context) error {
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	options := controller.Options{Domain: f.domain(), Concurrency: f.concurrency}
-	if err := controller.AddEtcdCluster(mgr, options); err != nil {
-		return err
+	options := controller.Options{
+		Domain: f.domain(), Operator: operator, Agents: render.Agents{Image: f.agentImage, Version: version}, Concurrency: f.concurrency,
+	}
+	for _, add := range []func(ctrl.Manager, controller.Options) error{
+		controller.AddEtcdCluster, controller.AddEtcdBackup, controller.AddBackupSchedule, controller.AddEtcdRestore, controller.AddBootstrap,
+		controller.AddArchiver, controller.AddMirror,
+	} {
+		if err := add(mgr, options); err != nil {
+			return err
+		}
+	}
+	if webhooks != nil {
+		if err := f.webhook.addTo(mgr, keeper, &observe.Observer{Domain: options.Domain, Operator: operator, Now: time.Now}); err != nil {
+			return err
+		}
 	}
 	ctrl.Log.Info("starting", "version", version, "clusterDomain", options.Domain, "namespaces", f.namespaces)
 	return mgr.Start(ctx)
@@ -123,6 +158,18 @@ func (f *managerFlags) setLogger() error {
 }
 
 func readableTime(config *zapcore.EncoderConfig) { config.EncodeTime = zapcore.RFC3339NanoTimeEncoder }
+
+// operator are the operator's own pods.
+func (f *managerFlags) operator() (render.Operator, error) {
+	own, err := labels.ConvertSelectorToLabelsMap(f.ownLabels)
+	if err != nil {
+		return render.Operator{}, fmt.Errorf("--operator-labels=%q are not labels: use key=value,key=value: %w", f.ownLabels, err)
+	}
+	if len(own) > 0 && f.ownNamespace == "" {
+		return render.Operator{}, fmt.Errorf("--operator-labels=%q are those of pods in no namespace: set --operator-namespace, or POD_NAMESPACE", f.ownLabels)
+	}
+	return render.Operator{Namespace: f.ownNamespace, Labels: own}, nil
+}
 
 func (f *managerFlags) domain() string {
 	if f.clusterDomain != "" {

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian or Ubuntu packages that the local cluster needs, and only those that are missing.
+# Installs the Debian or Ubuntu packages that the local cluster needs, and any that are named, but only those that are
+# missing:
+#
+#   install-packages.sh [PACKAGE...]
 set -euo pipefail
 
-packages=(containerd runc containernetworking-plugins iptables iproute2 conntrack)
+packages=(containerd runc containernetworking-plugins iptables iproute2 conntrack "$@")
 
 if [[ $(uname -s) != Linux ]]; then
   echo "install-packages.sh: the local cluster needs Linux; use kind, which needs Docker: make kind-create" >&2
@@ -11,10 +14,11 @@ fi
 
 missing=()
 for package in "${packages[@]}"; do
-  # A machine with Docker's own packages has containerd and runc under another name.
+  # A machine with Docker's own packages has containerd and runc under another name; one with Node.js' own has npm in it.
   case $package in
     containerd) command -v containerd >/dev/null && command -v ctr >/dev/null && continue ;;
-    runc) command -v runc >/dev/null && continue ;;
+    runc | npm) command -v "$package" >/dev/null && continue ;;
+    nodejs) command -v node >/dev/null && continue ;;
   esac
   [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
 done

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
@@ -31,10 +32,13 @@ type Etcd interface {
 	AddLearner(ctx context.Context, address, peerURL string) error
 	Promote(ctx context.Context, address, id string) error
 	Remove(ctx context.Context, address, id string) error
+	MovePeerURL(ctx context.Context, address, id, peerURL string) error
 	Disarm(ctx context.Context, address, id, alarm string) error
 	EnableDowngrade(ctx context.Context, address, target string) error
 	CancelDowngrade(ctx context.Context, address string) error
 	FlushLog(ctx context.Context, address string, entries int) error
+	AuthStatus(ctx context.Context, address string) (enabled bool, revision uint64, err error)
+	ChangeAuth(ctx context.Context, address string, step core.AuthStep, password string) error
 	Agree(ctx context.Context, endpoints []etcd.Endpoint, revision int64) (string, error)
 	// IsRefusal is whether etcd only refused for now.
 	IsRefusal(err error) bool
@@ -66,7 +70,7 @@ type NameTakenError struct{ Kind, Namespace, Name string }
 
 // Error implements error.
 func (e *NameTakenError) Error() string {
-	return fmt.Sprintf("%s %s/%s exists but does not belong to this cluster: delete or rename it, or choose another name for the cluster", e.Kind, e.Namespace, e.Name)
+	return core.NameTaken(e.Kind, e.Name).Message
 }
 
 // StaleError is a decision that does not fit the live objects any more. It is no failure: the next observation decides
@@ -137,13 +141,14 @@ func (a *Actor) Do(ctx context.Context, o observe.Observed, actions []core.Actio
 	return worst(failed)
 }
 
-// isNeeded is whether what follows rests on an action. A disruption budget that cannot be made, a volume that cannot grow, or
-// a pod that cannot be sealed must not keep a member from being replaced. Who is to be promoted was seen to be sealed.
+// isNeeded is whether what follows rests on an action. A disruption budget or a NetworkPolicy that cannot be made, a volume that
+// cannot grow, a pod that cannot be sealed, or a user that cannot be added must not keep a member from being replaced. Who is to be
+// promoted was seen to be sealed.
 func isNeeded(action core.Action) bool {
 	switch step := action.(type) {
 	case core.ApplyObject:
-		return step.Kind != "PodDisruptionBudget"
-	case core.ExpandVolumes, core.DeleteObject, core.DeleteConfig, core.SealPod:
+		return step.Kind != "PodDisruptionBudget" && step.Kind != "NetworkPolicy"
+	case core.ExpandVolumes, core.DeleteObject, core.DeleteConfig, core.SealPod, core.ChangeAuth, core.WriteAuthSecret:
 		return false
 	}
 	return true
@@ -182,6 +187,12 @@ func (a *Actor) do(ctx context.Context, o observe.Observed, action core.Action) 
 		return a.expandVolumes(ctx, o.Render, step)
 	case core.ResizeMember:
 		return a.resizeMember(ctx, o.Render, step)
+	case core.WriteCertificates:
+		return a.writeCertificates(ctx, o, step)
+	case core.WriteAuthSecret:
+		return a.writeAuthSecret(ctx, o.Render, step)
+	case core.ChangeAuth:
+		return a.changeAuth(ctx, o, step)
 	case core.DeleteObject:
 		return a.deleteObject(ctx, o.Render, step)
 	case core.DeleteConfig:
@@ -216,6 +227,8 @@ func (a *Actor) doInEtcd(ctx context.Context, o observe.Observed, action core.Ac
 		return a.ask(o, step.Via, func(address string) error { return a.Etcd.EnableDowngrade(ctx, address, step.Target) })
 	case core.CancelDowngrade:
 		return a.ask(o, step.Via, func(address string) error { return a.Etcd.CancelDowngrade(ctx, address) })
+	case core.MovePeerURL:
+		return a.movePeerURL(ctx, o, step)
 	case core.DisarmAlarm:
 		return a.ask(o, step.Via, func(address string) error { return a.Etcd.Disarm(ctx, address, step.ID, step.Alarm) })
 	}
@@ -238,7 +251,7 @@ func (a *Actor) apply(ctx context.Context, c render.Cluster, object client.Objec
 	if err != nil {
 		return err
 	}
-	live, err := render.Copy(object)
+	live, err := render.Empty(object)
 	if err != nil {
 		return err
 	}
@@ -297,6 +310,15 @@ func fit(applied *unstructured.Unstructured, live *appsv1.StatefulSet) error {
 	}
 	applied.SetResourceVersion(live.ResourceVersion)
 	return render.KeepStorage(applied, live)
+}
+
+// deleteExactly deletes the object with a UID, unless that is gone; another one of its name stays.
+func (a *Actor) deleteExactly(ctx context.Context, kind string, object client.Object, uid types.UID, options ...client.DeleteOption) error {
+	err := a.Client.Delete(ctx, object, append(options, client.Preconditions{UID: &uid})...)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting %s %s/%s: %w", kind, object.GetNamespace(), object.GetName(), err)
+	}
+	return nil
 }
 
 func describe(object *unstructured.Unstructured) string {

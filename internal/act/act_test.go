@@ -110,7 +110,7 @@ func TestApplyOnlyWhatIsOurs(t *testing.T) {
 			if errors.As(err, &taken) != test.taken || isStale(err) != test.stale {
 				t.Errorf("%v", err)
 			}
-			if test.taken && (act.IsPassing(err) || !strings.Contains(err.Error(), "Service default/demo-peer exists but does not belong to this cluster")) {
+			if test.taken && (act.IsPassing(err) || !strings.Contains(err.Error(), "Service demo-peer exists but does not belong to this cluster")) {
 				t.Errorf("%v", err)
 			}
 			if wrote := len(s.writes) > 0; wrote != (err == nil) {
@@ -201,7 +201,7 @@ func TestReadsThatFail(t *testing.T) {
 		applyPeer,
 		core.MarkVolumes{Member: "demo-0", Volumes: []core.Volume{volume("c")}},
 		core.RecreateMember{Member: "demo-0", WorkloadUID: "w", Volumes: []core.Volume{volume("c")}},
-		addThree, retireNine, dropNine, resizeZero, dropBudget,
+		addThree, retireNine, dropNine, resizeZero, dropPolicy,
 		core.ExpandVolumes{Member: "demo-0", Volumes: []core.Volume{volume("c")}},
 	} {
 		s, l := newServer(t), three()

@@ -77,8 +77,35 @@ func TestStopOnlyToHibernate(t *testing.T) {
 			t.Errorf("%s: %d replicas", name, *live.Spec.Replicas)
 		}
 	}
-	if _, err := newServer(t, madeZero(core.StartSealed)).do(three(), stop); err == nil || act.IsPassing(err) {
+	gone := newServer(t, madeZero(core.StartSealed))
+	if err := gone.Delete(t.Context(), cluster(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gone.do(three(), stop); err == nil || act.IsPassing(err) {
 		t.Errorf("the cluster cannot be read: %v", err)
+	}
+}
+
+// TestHeldMembersDoNotRun: who has not seen yet that a restore holds the cluster, or that it has other data since, starts no member.
+func TestHeldMembersDoNotRun(t *testing.T) {
+	stop := applyZero
+	stop.Stopped, stop.Made = true, true
+	for name, test := range map[string]struct {
+		step        core.ApplyMember
+		annotations map[string]string
+		done        bool
+	}{
+		"started":             {applyZero, nil, true},
+		"started, held":       {applyZero, map[string]string{render.AnnotationRestore: "undo"}, false},
+		"stopped, held":       {stop, map[string]string{render.AnnotationRestore: "undo"}, true},
+		"started, other data": {applyZero, map[string]string{render.AnnotationRestoredClusterID: "abc"}, false},
+	} {
+		live := observed().Render.DeepCopy()
+		live.Annotations = test.annotations
+		s := newServer(t, live, madeZero(core.StartSealed))
+		if _, err := s.do(three(), test.step); test.done && err != nil || !test.done && (!isStale(err) || len(s.writes) > 0) {
+			t.Errorf("%s: %v, written %v", name, err, s.writes)
+		}
 	}
 }
 
@@ -101,22 +128,25 @@ func TestLogStaysWhereItIs(t *testing.T) {
 	}
 }
 
-// TestSideJobsBlockNothing: a budget that cannot be made, or a volume that cannot grow, does not keep a member from being
-// replaced. It is a failure all the same.
+// TestSideJobsBlockNothing: a budget or a policy that cannot be made, or a volume that cannot grow, does not keep a member from
+// being replaced. It is a failure all the same.
 func TestSideJobsBlockNothing(t *testing.T) {
 	grow := core.ExpandVolumes{Member: "demo-0", Volumes: []core.Volume{{Name: "data-demo-0-0", UID: "uid-of-data-demo-0-0", WantedSize: 2 << 30}}}
 	for _, side := range []core.Action{
-		core.ApplyObject{Kind: "PodDisruptionBudget", Name: "demo"}, grow, dropBudget,
+		core.ApplyObject{Kind: "PodDisruptionBudget", Name: "demo"}, core.ApplyObject{Kind: "NetworkPolicy", Name: "demo"}, grow, dropPolicy,
 		core.DeleteConfig{Config: core.StaleConfig{Name: "demo-config-0"}},
 	} {
-		s, l := newServer(t, sized("data-demo-0-0", "1Gi"), budget()), three()
+		s, l, o := newServer(t, sized("data-demo-0-0", "1Gi"), policy()), three(), observed()
+		if _, applies := side.(core.ApplyObject); applies {
+			o.Render.Spec.Security.NetworkPolicy.Mode = v1alpha1.NetworkPolicyEnabled
+		}
 		s.fail = func(verb string, _ client.Object) error {
 			if verb == "get" {
 				return nil
 			}
 			return errBroken
 		}
-		ended, err := s.do(l, side, removeTwo)
+		ended, err := s.doFor(o, l, side, removeTwo)
 		if !errors.Is(err, errBroken) || act.IsPassing(err) || !slices.Equal(ended, []string{side.Step() + " failed", "RemoveMember done"}) {
 			t.Errorf("%v, %v", err, ended)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,9 @@ func newServer(t *testing.T, objects ...client.Object) *server {
 		}
 	}
 	s := &server{preconditions: map[string]client.Preconditions{}}
+	if !slices.ContainsFunc(objects, func(o client.Object) bool { _, is := o.(*v1alpha1.EtcdCluster); return is }) {
+		objects = append(slices.Clip(objects), observed().Render.DeepCopy())
+	}
 	s.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 			if s.fail != nil {
@@ -63,6 +67,18 @@ func newServer(t *testing.T, objects ...client.Object) *server {
 				return err
 			}
 			return c.Apply(ctx, object, options...)
+		},
+		Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
+			if err := s.note("create", object); err != nil {
+				return err
+			}
+			return c.Create(ctx, object, options...)
+		},
+		Update: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.UpdateOption) error {
+			if err := s.note("update", object); err != nil {
+				return err
+			}
+			return c.Update(ctx, object, options...)
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
 			if err := s.note("patch", object); err != nil {
@@ -136,6 +152,10 @@ type members struct {
 	// difference is what the members differ in, incomparable why that cannot be told.
 	difference   string
 	incomparable error
+	// enabled and revision are the status of authentication, unasked why it cannot be asked for.
+	enabled  bool
+	revision uint64
+	unasked  error
 }
 
 func (m *members) ask(what, address string, more ...any) error {
@@ -174,6 +194,10 @@ func (m *members) Remove(_ context.Context, address, id string) error {
 	return m.ask("Remove", address, id)
 }
 
+func (m *members) MovePeerURL(_ context.Context, address, id, peerURL string) error {
+	return m.ask("MovePeerURL", address, id, peerURL)
+}
+
 func (m *members) Disarm(_ context.Context, address, id, alarm string) error {
 	return m.ask("Disarm", address, id, alarm)
 }
@@ -188,6 +212,14 @@ func (m *members) CancelDowngrade(_ context.Context, address string) error {
 
 func (m *members) FlushLog(_ context.Context, address string, entries int) error {
 	return m.ask("FlushLog", address, entries)
+}
+
+func (m *members) AuthStatus(context.Context, string) (bool, uint64, error) {
+	return m.enabled, m.revision, m.unasked
+}
+
+func (m *members) ChangeAuth(_ context.Context, address string, step core.AuthStep, password string) error {
+	return m.ask(string(step.Change), address, step.User+step.Role, password)
 }
 
 func (m *members) Agree(_ context.Context, endpoints []etcd.Endpoint, revision int64) (string, error) {
@@ -230,8 +262,13 @@ func observed() observe.Observed {
 
 // do carries out actions, and tells how each of them ended.
 func (s *server) do(l act.Etcd, actions ...core.Action) (ended []string, err error) {
+	return s.doFor(observed(), l, actions...)
+}
+
+// doFor carries out actions for a cluster that was observed as it is said.
+func (s *server) doFor(o observe.Observed, l act.Etcd, actions ...core.Action) (ended []string, err error) {
 	actor := act.Actor{Client: s, Live: s, Etcd: l}
-	err = actor.Do(context.Background(), observed(), actions, func(action core.Action, err error) {
+	err = actor.Do(context.Background(), o, actions, func(action core.Action, err error) {
 		outcome := "done"
 		if err != nil {
 			outcome = "failed"

@@ -33,7 +33,8 @@ func (a *Actor) expandVolumes(ctx context.Context, c render.Cluster, step core.E
 }
 
 // resizeMember changes the CPU and memory of a member's running pod. What Kubernetes does not do in place is recorded on
-// the pod: the member is then restarted instead. Once the change is accepted the pod says that it is up to date.
+// the pod: the member is then restarted instead. Once the change is accepted the pod says that it is up to date; before it is
+// asked for, that it is not: should this end in between, nobody takes the pod for what it was.
 func (a *Actor) resizeMember(ctx context.Context, c render.Cluster, step core.ResizeMember) error {
 	pod, err := a.livePod(ctx, c, step.Member, step.PodUID)
 	if err != nil {
@@ -41,13 +42,11 @@ func (a *Actor) resizeMember(ctx context.Context, c render.Cluster, step core.Re
 	}
 	name := client.ObjectKeyFromObject(pod)
 	note := map[string]string{render.AnnotationMemberHash: c.MemberHash()}
-	resized := pod.DeepCopy()
-	for i := range resized.Spec.Containers {
-		if resized.Spec.Containers[i].Name == render.ContainerName {
-			resized.Spec.Containers[i].Resources = c.Resources()
+	if resized := withResources(pod, c.Resources()); !equality.Semantic.DeepEqual(pod.Spec.Containers, resized.Spec.Containers) {
+		if pod, err = a.annotate(ctx, pod, map[string]string{render.AnnotationMemberHash: render.Resizing}); err != nil {
+			return fmt.Errorf("noting that pod %s is resized: %w", name, err)
 		}
-	}
-	if !equality.Semantic.DeepEqual(pod.Spec.Containers, resized.Spec.Containers) {
+		resized = withResources(pod, c.Resources())
 		patch := client.MergeFromWithOptions(pod, client.MergeFromWithOptimisticLock{})
 		err := a.Client.SubResource("resize").Patch(ctx, resized, patch, client.FieldOwner(render.FieldManager))
 		switch {
@@ -60,10 +59,21 @@ func (a *Actor) resizeMember(ctx context.Context, c render.Cluster, step core.Re
 			pod = resized
 		}
 	}
-	if err := a.annotate(ctx, pod, note); err != nil {
+	if _, err := a.annotate(ctx, pod, note); err != nil {
 		return fmt.Errorf("noting the resize on pod %s: %w", name, err)
 	}
 	return nil
+}
+
+// withResources is a pod whose etcd has other CPU and memory.
+func withResources(pod *corev1.Pod, resources corev1.ResourceRequirements) *corev1.Pod {
+	changed := pod.DeepCopy()
+	for i := range changed.Spec.Containers {
+		if changed.Spec.Containers[i].Name == render.ContainerName {
+			changed.Spec.Containers[i].Resources = resources
+		}
+	}
+	return changed
 }
 
 // sealPod seals the pod of a member, if it is still the one that was decided about.
@@ -79,7 +89,7 @@ func (a *Actor) sealPod(ctx context.Context, c render.Cluster, step core.SealPod
 		return &StaleError{What: fmt.Sprintf("pod %s cannot be sealed", pod.Name)}
 	}
 	sealed := c.StartAnnotations(core.ApplyMember{Member: step.Member, Start: core.StartSealed})
-	if err := a.annotate(ctx, pod, sealed); err != nil {
+	if _, err := a.annotate(ctx, pod, sealed); err != nil {
 		return fmt.Errorf("sealing pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
@@ -101,12 +111,15 @@ func (a *Actor) livePod(ctx context.Context, c render.Cluster, member, uid strin
 	return pod, nil
 }
 
-// annotate writes annotations on a pod, if it is just as it was read.
-func (a *Actor) annotate(ctx context.Context, pod *corev1.Pod, annotations map[string]string) error {
+// annotate writes annotations on a pod, if it is just as it was read, and returns what has come of it.
+func (a *Actor) annotate(ctx context.Context, pod *corev1.Pod, annotations map[string]string) (*corev1.Pod, error) {
 	changed := pod.DeepCopy()
 	for key, value := range annotations {
 		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, key, value)
 	}
 	patch := client.MergeFromWithOptions(pod, client.MergeFromWithOptimisticLock{})
-	return a.Client.Patch(ctx, changed, patch, client.FieldOwner(render.FieldManager))
+	if err := a.Client.Patch(ctx, changed, patch, client.FieldOwner(render.FieldManager)); err != nil {
+		return nil, err
+	}
+	return changed, nil
 }

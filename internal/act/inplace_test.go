@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -81,7 +82,7 @@ func (s *server) resized(t *testing.T) (cpu []string, hash, refused string) {
 	return cpu, p.Annotations[render.AnnotationMemberHash], p.Annotations[render.AnnotationResizeRefused]
 }
 
-// TestResize: etcd's container gets other CPU and memory, then the pod says that it is up to date.
+// TestResize: etcd's container gets other CPU and memory; before, the pod says that it is not up to date, and then that it is.
 func TestResize(t *testing.T) {
 	wanted := observed().Render.MemberHash()
 	s := newServer(t, small())
@@ -93,7 +94,7 @@ func TestResize(t *testing.T) {
 			t.Errorf("CPU %v, hash %s, refused %q", cpu, hash, refused)
 		}
 	}
-	if !slices.Equal(s.writes[:2], []string{"resize demo-0-0", "patch demo-0-0"}) || slices.Contains(s.writes[2:], "resize demo-0-0") {
+	if !slices.Equal(s.writes[:3], []string{"patch demo-0-0", "resize demo-0-0", "patch demo-0-0"}) || slices.Contains(s.writes[3:], "resize demo-0-0") {
 		t.Errorf("written %v", s.writes)
 	}
 	bare := small()
@@ -104,11 +105,14 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// TestResizeCutOff: between the resize and the note the operator ends. The next pass has only the note left to write.
+// TestResizeCutOff: between the resize and the note the operator ends. The pod does not say that it is what it was: the spec may
+// be put back now. The next pass has only the note left to write.
 func TestResizeCutOff(t *testing.T) {
 	s := newServer(t, small())
+	resized := false
 	s.fail = func(verb string, _ client.Object) error {
-		if verb == "patch" {
+		resized = resized || verb == "resize"
+		if verb == "patch" && resized {
 			return errBroken
 		}
 		return nil
@@ -116,7 +120,7 @@ func TestResizeCutOff(t *testing.T) {
 	if _, err := s.do(three(), resizeZero); err == nil || err.Error() != "ResizeMember: noting the resize on pod default/demo-0-0: the server is on fire" {
 		t.Error(err)
 	}
-	if cpu, hash, _ := s.resized(t); cpu[1] != "100m" || hash != "before" {
+	if cpu, hash, _ := s.resized(t); cpu[1] != "100m" || hash != render.Resizing {
 		t.Errorf("CPU %v, hash %s", cpu, hash)
 	}
 	s.fail, s.writes = nil, nil
@@ -157,7 +161,7 @@ func TestResizeRefused(t *testing.T) {
 					t.Errorf("%v", err)
 				}
 				cpu, hash, refused := s.resized(t)
-				if (refused == observed().Render.MemberHash()) != test.noted || cpu[1] != "50m" || hash != "before" {
+				if (refused == observed().Render.MemberHash()) != test.noted || cpu[1] != "50m" || hash != render.Resizing {
 					t.Errorf("CPU %v, hash %s, refused %q", cpu, hash, refused)
 				}
 			}
@@ -193,39 +197,60 @@ func TestResizeOfAStaleDecision(t *testing.T) {
 	if _, err := s.do(three(), resizeZero); !act.IsPassing(err) {
 		t.Errorf("over someone else's write: %v", err)
 	}
-	if _, hash, refused := s.resized(t); hash != "before" || refused != "" {
+	if _, hash, refused := s.resized(t); hash != render.Resizing || refused != "" {
 		t.Errorf("hash %s, refused %q", hash, refused)
 	}
 }
 
-var dropBudget = core.DeleteObject{Kind: "PodDisruptionBudget", Name: "demo"}
+var (
+	dropBudget = core.DeleteObject{Kind: "PodDisruptionBudget", Name: "demo"}
+	dropPolicy = core.DeleteObject{Kind: "NetworkPolicy", Name: "demo"}
+)
 
-func budget() *policyv1.PodDisruptionBudget {
-	return &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{
+// ours is the metadata of a supporting object that is called as the cluster.
+func ours() metav1.ObjectMeta {
+	return metav1.ObjectMeta{
 		Namespace: "default", Name: "demo", UID: "b",
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "etcd.etcd.io/v1alpha1", Kind: "EtcdCluster", Name: "demo", UID: "uid-1", Controller: new(true)}},
-	}}
+	}
 }
 
-// TestDeleteObject: the disruption budget goes, if it is ours.
+func policy() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{ObjectMeta: ours()} }
+
+// TestDeleteObject: a disruption budget and a NetworkPolicy go, if they are ours and the cluster should have none.
 func TestDeleteObject(t *testing.T) {
-	s := newServer(t, budget())
-	for range 2 {
-		if _, err := s.do(three(), dropBudget); err != nil {
-			t.Fatal(err)
+	lone := observed()
+	lone.Render.Voters = 1
+	for action, object := range map[core.DeleteObject]client.Object{
+		dropBudget: &policyv1.PodDisruptionBudget{ObjectMeta: ours()},
+		dropPolicy: policy(),
+	} {
+		s := newServer(t, object)
+		for range 2 {
+			if _, err := s.doFor(lone, three(), action); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p := s.preconditions["demo"]; s.exists(t, object) || p.UID == nil || *p.UID != "b" {
+			t.Errorf("%s: preconditions %+v", action.Kind, p)
+		}
+		for what, owners := range map[string][]metav1.OwnerReference{"an earlier cluster's": ours().OwnerReferences, "someone's": nil} {
+			for i := range owners {
+				owners[i].UID = "uid-0"
+			}
+			object.SetOwnerReferences(owners)
+			object.SetResourceVersion("")
+			s = newServer(t, object)
+			if _, err := s.doFor(lone, three(), action); !isStale(err) || len(s.writes) > 0 {
+				t.Errorf("%s %s: %v, written %v", what, action.Kind, err, s.writes)
+			}
 		}
 	}
-	if p := s.preconditions["demo"]; s.exists(t, budget()) || p.UID == nil || *p.UID != "b" {
-		t.Errorf("preconditions %+v", p)
-	}
-	theirs := budget()
-	theirs.OwnerReferences[0].UID = "uid-0"
-	s = newServer(t, theirs)
-	if _, err := s.do(three(), dropBudget); !isStale(err) || len(s.writes) > 0 {
-		t.Errorf("%v, written %v", err, s.writes)
-	}
-	if _, err := s.do(three(), core.DeleteObject{Kind: "Service", Name: "demo-client"}); err == nil || act.IsPassing(err) || len(s.writes) > 0 {
-		t.Errorf("something that is never to be deleted: %v", err)
+	s := newServer(t)
+	for _, action := range []core.DeleteObject{{Kind: "Service", Name: "demo-client"}, {Kind: "NetworkPolicy", Name: "demo-0"}, dropBudget} {
+		if _, err := s.do(three(), action); err == nil || act.IsPassing(err) || len(s.writes) > 0 {
+			t.Errorf("%s %s is never to be deleted of three members: %v", action.Kind, action.Name, err)
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,20 +19,24 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
-// applyMember applies the StatefulSet of a member. One that the decision saw is not made again if it is gone by now, and
-// members are stopped only if the cluster is to be hibernated still.
+// applyMember applies the StatefulSet of a member. One that the decision saw is not made again if it is gone by now. Members are
+// stopped only if none is to run still, and none is let run whose data a restore is about to replace: its etcd would write into
+// what is moved away beneath it.
 func (a *Actor) applyMember(ctx context.Context, c render.Cluster, step core.ApplyMember) error {
-	if step.Stopped {
-		cluster := &v1alpha1.EtcdCluster{}
-		if err := a.Live.Get(ctx, client.ObjectKeyFromObject(c.EtcdCluster), cluster); err != nil {
-			return fmt.Errorf("reading EtcdCluster %s/%s: %w", c.Namespace, c.Name, err)
-		}
-		if cluster.Spec.Size == nil || *cluster.Spec.Size != 0 {
-			return &StaleError{What: "the cluster is not to be hibernated any more"}
-		}
+	cluster := render.Cluster{EtcdCluster: &v1alpha1.EtcdCluster{}}
+	err := a.Live.Get(ctx, client.ObjectKeyFromObject(c.EtcdCluster), cluster.EtcdCluster)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading EtcdCluster %s/%s: %w", c.Namespace, c.Name, err)
+	case step.Stopped && !cluster.Sleeps():
+		return &StaleError{What: "members of the cluster are to run again"}
+	case !step.Stopped && cluster.HeldBy() != "":
+		return &StaleError{What: fmt.Sprintf("EtcdRestore %s holds the cluster by now", cluster.HeldBy())}
+	case cluster.Annotations[render.AnnotationRestoredClusterID] != c.Annotations[render.AnnotationRestoredClusterID]:
+		return &StaleError{What: "the cluster has been given other data"}
 	}
 	live := &appsv1.StatefulSet{}
-	err := a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: step.Member}, live)
+	err = a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: step.Member}, live)
 	switch {
 	case apierrors.IsNotFound(err) && step.Made:
 		return &StaleError{What: fmt.Sprintf("StatefulSet %s is gone", step.Member)}
@@ -100,16 +103,25 @@ func (a *Actor) flushLog(ctx context.Context, o observe.Observed, member string,
 	return a.ask(o, member, func(address string) error { return a.Etcd.FlushLog(ctx, address, entries) })
 }
 
+// pods are all that bear the labels of a cluster, as they are now.
+func (a *Actor) pods(ctx context.Context, c render.Cluster) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	if err := a.Live.List(ctx, &pods, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
+		return nil, fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	return pods.Items, nil
+}
+
 // mayRestart finds the pod to restart, and checks what allowed that. It says how many others have to serve meanwhile.
 func (a *Actor) mayRestart(ctx context.Context, o observe.Observed, step core.RestartMember) (target *corev1.Pod, needs int, err error) {
 	c := o.Render
-	var pods corev1.PodList
-	if err := a.Live.List(ctx, &pods, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
-		return nil, 0, fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
+	pods, err := a.pods(ctx, c)
+	if err != nil {
+		return nil, 0, err
 	}
 	ready, targetRuns, running := 0, false, map[string]bool{}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
+	for i := range pods {
+		pod := &pods[i]
 		if !observe.IsMemberPod(c, pod) {
 			continue
 		}
@@ -204,12 +216,7 @@ func (a *Actor) recreateMember(ctx context.Context, c render.Cluster, step core.
 		}
 	}
 	if step.WorkloadUID != "" {
-		uid := types.UID(step.WorkloadUID)
-		workload := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: step.Member}}
-		err := a.Client.Delete(ctx, workload, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("deleting StatefulSet %s/%s: %w", c.Namespace, step.Member, err)
-		}
+		return a.deleteWorkload(ctx, c, step.Member, step.WorkloadUID)
 	}
 	return nil
 }
@@ -231,6 +238,7 @@ func (a *Actor) markVolumes(ctx context.Context, c render.Cluster, step core.Mar
 			} else {
 				delete(claim.Annotations, render.AnnotationSince36)
 			}
+			render.RecordPeers(claim, volume.Peers)
 			setKept(claim, c, volume.KeptWanted)
 		})
 		if err != nil {
@@ -279,31 +287,30 @@ func setKept(claim *corev1.PersistentVolumeClaim, c render.Cluster, kept bool) {
 }
 
 func (a *Actor) deleteConfig(ctx context.Context, c render.Cluster, step core.DeleteConfig) error {
-	uid := types.UID(step.Config.UID)
 	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: step.Config.Name}}
-	if err := a.Client.Delete(ctx, config, client.Preconditions{UID: &uid}); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting ConfigMap %s/%s: %w", c.Namespace, step.Config.Name, err)
-	}
-	return nil
+	return a.deleteExactly(ctx, "ConfigMap", config, types.UID(step.Config.UID))
 }
 
 // deleteObject deletes a supporting object of ours that should not exist any more.
 func (a *Actor) deleteObject(ctx context.Context, c render.Cluster, step core.DeleteObject) error {
-	budget := &policyv1.PodDisruptionBudget{}
-	if step.Kind != "PodDisruptionBudget" {
-		return fmt.Errorf("no way is known to delete a %s", step.Kind)
+	surplus := c.Surplus()
+	i := slices.IndexFunc(surplus, func(object client.Object) bool {
+		return object.GetObjectKind().GroupVersionKind().Kind == step.Kind && object.GetName() == step.Name
+	})
+	if i < 0 {
+		return fmt.Errorf("%s %s/%s is none that a cluster may have too many of", step.Kind, c.Namespace, step.Name)
 	}
-	err := a.Live.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: step.Name}, budget)
-	switch {
+	live, err := render.Empty(surplus[i])
+	if err != nil {
+		return err
+	}
+	switch err := a.Live.Get(ctx, client.ObjectKeyFromObject(surplus[i]), live); {
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading %s %s/%s: %w", step.Kind, c.Namespace, step.Name, err)
-	case !metav1.IsControlledBy(budget, c.EtcdCluster):
+	case !metav1.IsControlledBy(live, c.EtcdCluster):
 		return &StaleError{What: fmt.Sprintf("%s %s is not ours", step.Kind, step.Name)}
 	}
-	if err := a.Client.Delete(ctx, budget, client.Preconditions{UID: &budget.UID}); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting %s %s/%s: %w", step.Kind, c.Namespace, step.Name, err)
-	}
-	return nil
+	return a.deleteExactly(ctx, step.Kind, live, live.GetUID())
 }

@@ -214,11 +214,11 @@ func TestMark(t *testing.T) {
 	data := claim("data-demo-0-0")
 	data.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Other", Name: "o", UID: "o"}}
 	s := newServer(t, data)
-	version, since := "", uint64(0)
+	version, since, peers := "", uint64(0), core.PeersPlain
 	mark := func(id string, kept bool) *corev1.PersistentVolumeClaim {
 		t.Helper()
 		v := volume("data-demo-0-0")
-		v.ClusterID, v.KeptWanted, v.Version, v.Since36 = id, kept, version, since
+		v.ClusterID, v.KeptWanted, v.Version, v.Since36, v.Peers = id, kept, version, since, peers
 		if _, err := s.do(&members{}, core.MarkVolumes{Member: "demo-0", ClusterID: id, Volumes: []core.Volume{v, volume("gone")}}); err != nil {
 			t.Fatal(err)
 		}
@@ -247,6 +247,11 @@ func TestMark(t *testing.T) {
 		since = i
 		if got = mark("c1", true); got.Annotations[render.AnnotationSince36] != want {
 			t.Errorf("since %d: %v", since, got.Annotations)
+		}
+	}
+	for _, peers = range []core.Peers{core.PeersTLS, core.PeersBoth, core.PeersPlain} {
+		if got = mark("c1", true); render.RecordedPeers(got) != peers {
+			t.Errorf("members that talk %s: %v", peers, got.Annotations)
 		}
 	}
 	version = ""

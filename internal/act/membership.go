@@ -19,14 +19,11 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
-// addMember adds members, if the member list is still the one that was decided on, and if nothing in Kubernetes bears their
-// names: the caches may not show yet what an earlier member of that name left. What etcd lets join of those that join as well is
-// left to it.
+// addMember adds a member, if the member list is still the one that was decided on, and if nothing in Kubernetes bears its
+// name: the caches may not show yet what an earlier member of that name left.
 func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.AddMember) error {
-	for _, member := range step.Members() {
-		if err := a.unused(ctx, o.Render, member); err != nil {
-			return err
-		}
+	if err := a.unused(ctx, o.Render, step.Member); err != nil {
+		return err
 	}
 	if _, err := a.unchanged(ctx, o, step.Expect); err != nil {
 		return err
@@ -37,13 +34,7 @@ func (a *Actor) addMember(ctx context.Context, o observe.Observed, step core.Add
 				return err
 			}
 		}
-		for _, member := range step.Members() {
-			err := a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(member))
-			if err != nil && (member == step.Member || !a.Etcd.IsRefusal(err)) {
-				return err
-			}
-		}
-		return nil
+		return a.Etcd.AddLearner(ctx, address, o.Render.PeerURL(step.Member))
 	})
 }
 
@@ -240,13 +231,13 @@ func (a *Actor) deleteMember(ctx context.Context, o observe.Observed, step core.
 	if err := a.unlisted(ctx, o, step.Via, step.Member); err != nil {
 		return err
 	}
-	uid := types.UID(step.WorkloadUID)
-	workload := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: o.Render.Namespace, Name: step.Member}}
-	err := a.Client.Delete(ctx, workload, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting StatefulSet %s/%s: %w", o.Render.Namespace, step.Member, err)
-	}
-	return nil
+	return a.deleteWorkload(ctx, o.Render, step.Member, step.WorkloadUID)
+}
+
+// deleteWorkload deletes the StatefulSet of a member.
+func (a *Actor) deleteWorkload(ctx context.Context, c render.Cluster, member, uid string) error {
+	workload := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: member}}
+	return a.deleteExactly(ctx, "StatefulSet", workload, types.UID(uid), client.PropagationPolicy(metav1.DeletePropagationBackground))
 }
 
 // retireVolumes records on the claims of a removed member that what they hold must never run again.

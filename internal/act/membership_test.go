@@ -30,7 +30,7 @@ var (
 // TestWhatIsAskedOfEtcd: who is asked for what.
 func TestWhatIsAskedOfEtcd(t *testing.T) {
 	for want, action := range map[string]core.Action{
-		"AddLearner http://10.0.0.1:2379 http://demo-3-0.demo-peer.default.svc.cluster.local:2380": addThree,
+		"AddLearner http://10.0.0.1:2379 http://demo-3-0.demo-peer.default.svc.cluster.local:2382": addThree,
 		"Remove http://10.0.0.1:2379 c":            removeTwo,
 		"EnableDowngrade http://10.0.0.1:2379 3.5": core.EnableDowngrade{Target: "3.5", Via: "demo-0"},
 		"CancelDowngrade http://10.0.0.1:2379":     core.CancelDowngrade{Via: "demo-0"},
@@ -92,40 +92,6 @@ func TestMembersHaveChanged(t *testing.T) {
 	slices.Reverse(l.live.List.Members)
 	if _, err := s.do(l, addThree); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestSeveralAreAdded: members that join at the same time are all in the list before any of them starts. etcd may let only
-// some of them join.
-func TestSeveralAreAdded(t *testing.T) {
-	both := addThree
-	both.Also = []string{"demo-4"}
-	ask := func(member string) string {
-		return "AddLearner " + leaderAddress + " http://" + member + "-0.demo-peer.default.svc.cluster.local:2380"
-	}
-	for name, test := range map[string]struct {
-		fails   string
-		refused bool
-		asked   []string
-		putOff  bool
-		failed  bool
-	}{
-		"both":                  {"", false, []string{ask("demo-3"), ask("demo-4")}, false, false},
-		"the first is refused":  {ask("demo-3"), true, []string{ask("demo-3")}, true, true},
-		"the second is refused": {ask("demo-4"), true, []string{ask("demo-3"), ask("demo-4")}, false, false},
-		"the second fails":      {ask("demo-4"), false, []string{ask("demo-3"), ask("demo-4")}, false, true},
-	} {
-		s, l := newServer(t), three()
-		l.fails, l.refused = test.fails, test.refused
-		_, err := s.do(l, both)
-		if act.IsPutOff(err) != test.putOff || (err != nil) != test.failed || !slices.Equal(l.asked, test.asked) {
-			t.Errorf("%s: %v, asked %v", name, err, l.asked)
-		}
-	}
-	var taken *act.NameTakenError
-	s, l := newServer(t, claim("data-demo-4-0")), three()
-	if _, err := s.do(l, both); !errors.As(err, &taken) || len(l.asked) > 0 {
-		t.Errorf("a name is taken: %v, asked %v", err, l.asked)
 	}
 }
 
@@ -217,7 +183,7 @@ func TestOthersHaveToAgree(t *testing.T) {
 
 // TestListedMembersAreLeftAlone: nothing of a member goes while etcd lists it, or while that is not certain.
 func TestListedMembersAreLeftAlone(t *testing.T) {
-	nine := "http://demo-9-0.demo-peer.default.svc.cluster.local:2380"
+	nine := "http://demo-9-0.demo-peer.default.svc.cluster.local:2382"
 	for name, test := range map[string]struct {
 		change func(l *members)
 		stale  bool
@@ -356,12 +322,12 @@ func TestOnlyVolumesOfRemovedMembersGo(t *testing.T) {
 // TestMembershipWritesThatFail: the error says what it was about.
 func TestMembershipWritesThatFail(t *testing.T) {
 	for want, action := range map[string]core.Action{
-		"DeleteMember: deleting StatefulSet default/demo-9: the server is on fire":       deleteNine,
-		"RetireVolumes: changing claim default/data-demo-9-0: the server is on fire":     retireNine,
-		"DeleteVolumes: deleting claim default/data-demo-9-0: the server is on fire":     dropNine,
-		"DeleteObject: deleting PodDisruptionBudget default/demo: the server is on fire": dropBudget,
+		"DeleteMember: deleting StatefulSet default/demo-9: the server is on fire":   deleteNine,
+		"RetireVolumes: changing claim default/data-demo-9-0: the server is on fire": retireNine,
+		"DeleteVolumes: deleting claim default/data-demo-9-0: the server is on fire": dropNine,
+		"DeleteObject: deleting NetworkPolicy default/demo: the server is on fire":   dropPolicy,
 	} {
-		s := newServer(t, workloadNine(), removedClaim("data-demo-9-0"), budget())
+		s := newServer(t, workloadNine(), removedClaim("data-demo-9-0"), policy())
 		s.fail = func(verb string, _ client.Object) error {
 			if verb == "get" {
 				return nil

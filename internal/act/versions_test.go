@@ -11,7 +11,7 @@ func TestDowngradeEndsBeforeAMemberIsAdded(t *testing.T) {
 	add := addThree
 	add.EndDowngrade = true
 	s, l := newServer(t), three()
-	want := []string{"CancelDowngrade " + leaderAddress, "AddLearner " + leaderAddress + " http://demo-3-0.demo-peer.default.svc.cluster.local:2380"}
+	want := []string{"CancelDowngrade " + leaderAddress, "AddLearner " + leaderAddress + " http://demo-3-0.demo-peer.default.svc.cluster.local:2382"}
 	if _, err := s.do(l, add); err != nil || !slices.Equal(l.asked, want) {
 		t.Errorf("%v, asked %v", err, l.asked)
 	}

@@ -11,8 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -25,7 +23,6 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/metrics"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
-	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
 // Watcher follows members, so that their failures are heard of at once.
@@ -65,6 +62,7 @@ func (r *EtcdClusterReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 		return ctrl.Result{}, err
 	}
 	r.Watcher.Watch(request.String(), observed.Endpoints)
+	metrics.Certificates(cluster.Namespace, cluster.Name, observed.Planes)
 	last, _ := r.failures.Load(request.NamespacedName)
 	if failure, ok := last.(core.Failure); ok {
 		observed.Failure = failure
@@ -114,36 +112,14 @@ func (r *EtcdClusterReconciler) report(ctx context.Context, cluster *v1alpha1.Et
 	if decision.Report.Equal(before) {
 		return nil
 	}
-	status := observe.Status(decision.Report)
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
-	if err != nil {
-		return fmt.Errorf("the status of EtcdCluster %s/%s cannot be written as JSON: %w", cluster.Namespace, cluster.Name, err)
+	status, version := observe.Status(decision.Report), cluster.ResourceVersion
+	if err := applyStatus(ctx, r.Client, cluster, "EtcdCluster", &status); err != nil {
+		return err
 	}
-	applied := &unstructured.Unstructured{Object: map[string]any{"status": content}}
-	applied.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("EtcdCluster"))
-	applied.SetNamespace(cluster.Namespace)
-	applied.SetName(cluster.Name)
-	applied.SetUID(cluster.UID)
-	applied.SetResourceVersion(cluster.ResourceVersion)
-	err = r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner(render.FieldManager), client.ForceOwnership)
-	if err != nil {
-		return fmt.Errorf("writing the status of EtcdCluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
+	if cluster.ResourceVersion != version {
+		r.superseded.Store(client.ObjectKeyFromObject(cluster), version)
 	}
-	if applied.GetResourceVersion() != cluster.ResourceVersion {
-		r.superseded.Store(client.ObjectKeyFromObject(cluster), cluster.ResourceVersion)
-	}
-	for _, event := range decision.Events {
-		kind := corev1.EventTypeNormal
-		if event.Warning {
-			kind = corev1.EventTypeWarning
-		}
-		// Events about different members would be counted as one without it.
-		var member runtime.Object
-		if event.Member != "" {
-			member = &corev1.ObjectReference{APIVersion: "apps/v1", Kind: "StatefulSet", Namespace: cluster.Namespace, Name: event.Member}
-		}
-		r.Events.Eventf(cluster, member, kind, string(event.Reason), "Observe", "%s", event.Message)
-	}
+	tell(r.Events, cluster, decision.Events)
 	return nil
 }
 
@@ -207,6 +183,12 @@ func describe(action core.Action) string {
 		return fmt.Sprintf("member %s gets other CPU and memory in place", step.Member)
 	case core.ExpandVolumes:
 		return "claims of member " + step.Member
+	case core.WriteCertificates:
+		return fmt.Sprintf("%s certificates", step.Plane)
+	case core.WriteAuthSecret:
+		return "Secret " + step.Name
+	case core.ChangeAuth:
+		return fmt.Sprintf("%d changes of users and roles", len(step.Steps))
 	}
 	return describeMembership(action)
 }
@@ -214,9 +196,6 @@ func describe(action core.Action) string {
 func describeMembership(action core.Action) string {
 	switch step := action.(type) {
 	case core.AddMember:
-		if len(step.Also) > 0 {
-			return fmt.Sprintf("members %s are added as learners", strings.Join(step.Members(), ", "))
-		}
 		return fmt.Sprintf("member %s is added as a learner", step.Member)
 	case core.PromoteMember:
 		return fmt.Sprintf("member %s (%s) has caught up and is a voter now", step.Member, step.ID)
@@ -232,6 +211,8 @@ func describeMembership(action core.Action) string {
 		return "etcd is told of the downgrade to " + step.Target
 	case core.CancelDowngrade:
 		return "the downgrade of etcd is canceled"
+	case core.MovePeerURL:
+		return fmt.Sprintf("member %s (%s) is reached by others at %s", step.Member, step.ID, step.URL)
 	case core.DisarmAlarm:
 		return fmt.Sprintf("alarm %s of the removed member %s is cleared", step.Alarm, step.ID)
 	}

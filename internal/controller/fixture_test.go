@@ -9,10 +9,12 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -50,6 +52,10 @@ func (m *members) Observe(context.Context, []etcd.Endpoint) core.Etcd { return m
 func (m *members) MoveLeader(context.Context, string, string) error   { return nil }
 func (m *members) IsRefusal(err error) bool                           { return errors.Is(err, errRefused) }
 
+func (m *members) ReadAuth(context.Context, string, etcd.AuthQuestion) (core.AuthStore, error) {
+	return core.AuthStore{}, nil
+}
+
 func (m *members) AddLearner(_ context.Context, _, peerURL string) error {
 	if m.refuses {
 		return errRefused
@@ -83,6 +89,8 @@ func newSituation(t *testing.T, objects ...client.Object) *situation {
 	}
 	s := &situation{t: t, etcd: &members{watched: map[string][]etcd.Endpoint{}}, recorder: events.NewFakeRecorder(100)}
 	s.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.EtcdCluster{}).
+		// The fake server selects by indexed fields only.
+		WithIndex(&batchv1.Job{}, "metadata.name", func(job client.Object) []string { return []string{job.GetName()} }).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 				if _, ok := object.(*v1alpha1.EtcdCluster); ok && s.fail != nil {
@@ -91,6 +99,12 @@ func newSituation(t *testing.T, objects ...client.Object) *situation {
 					}
 				}
 				return c.Get(ctx, key, object, options...)
+			},
+			Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
+				if object.GetUID() == "" {
+					object.SetUID(types.UID("uid-of-" + object.GetName()))
+				}
+				return c.Create(ctx, object, options...)
 			},
 			Apply: func(ctx context.Context, c client.WithWatch, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
 				if err := s.note("apply", object.(client.Object).GetName()); err != nil {

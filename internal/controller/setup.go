@@ -7,7 +7,9 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -35,12 +37,39 @@ import (
 type Options struct {
 	// Domain is the DNS domain of the Kubernetes cluster.
 	Domain string
+	// Operator are the operator's own pods.
+	Operator render.Operator
+	// Agents are what is the same for all agents.
+	Agents render.Agents
 	// Concurrency is the number of clusters that are worked on at the same time.
 	Concurrency int
 	// Now is the clock; nil means the real one.
 	Now func() time.Time
 	// WrapEtcd, if set, stands between what is carried out and the members, so that tests can cut it off anywhere.
 	WrapEtcd func(act.Etcd) act.Etcd
+}
+
+// clock is the one that times are told by.
+func (o Options) clock() func() time.Time {
+	if o.Now == nil {
+		return time.Now
+	}
+	return o.Now
+}
+
+// observer reads for the reconcilers of what agents work on.
+func (o Options) observer(mgr ctrl.Manager) *observe.Observer {
+	return &observe.Observer{
+		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Domain: o.Domain, Operator: o.Operator, Agents: o.Agents, Now: o.clock(),
+	}
+}
+
+// settings are those of every controller.
+func (o Options) settings() controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: o.Concurrency,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, longestBackoff),
+	}
 }
 
 // longestBackoff is how long a failing cluster waits for its next try at most.
@@ -53,6 +82,10 @@ func CacheOptions(namespaces []string) cache.Options {
 	if err != nil {
 		panic(err) // The label's name is a constant.
 	}
+	agents, err := labels.NewRequirement(render.LabelAgentFor, selection.Exists, nil)
+	if err != nil {
+		panic(err) // As above.
+	}
 	selected := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
 	options := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
@@ -63,6 +96,9 @@ func CacheOptions(namespaces []string) cache.Options {
 			&corev1.Service{}:               selected,
 			&corev1.ConfigMap{}:             selected,
 			&policyv1.PodDisruptionBudget{}: selected,
+			&networkingv1.NetworkPolicy{}:   selected,
+			&batchv1.Job{}:                  {Label: labels.NewSelector().Add(*agents)},
+			&appsv1.Deployment{}:            {Label: labels.NewSelector().Add(*agents)},
 		},
 	}
 	if len(namespaces) > 0 {
@@ -76,9 +112,6 @@ func CacheOptions(namespaces []string) cache.Options {
 
 // AddEtcdCluster adds the reconciler of EtcdClusters to a manager.
 func AddEtcdCluster(mgr ctrl.Manager, options Options) error {
-	if options.Now == nil {
-		options.Now = time.Now
-	}
 	pool := etcd.NewPool()
 	var members act.Etcd = pool
 	if options.WrapEtcd != nil {
@@ -87,11 +120,13 @@ func AddEtcdCluster(mgr ctrl.Manager, options Options) error {
 	queue := &notifier{}
 	watcher := etcd.NewWatcher(pool, queue.notify)
 	reconciler := &EtcdClusterReconciler{
-		Client:   mgr.GetClient(),
-		Observer: &observe.Observer{Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Etcd: pool, Domain: options.Domain, Now: options.Now},
-		Actor:    &act.Actor{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Etcd: members},
-		Watcher:  watcher,
-		Events:   mgr.GetEventRecorder(render.FieldManager),
+		Client: mgr.GetClient(),
+		Observer: &observe.Observer{
+			Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Etcd: pool, Domain: options.Domain, Operator: options.Operator, Now: options.clock(),
+		},
+		Actor:   &act.Actor{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Etcd: members},
+		Watcher: watcher,
+		Events:  mgr.GetEventRecorder(render.FieldManager),
 	}
 	if err := mgr.Add(closer{watcher, pool}); err != nil {
 		return err
@@ -104,13 +139,11 @@ func AddEtcdCluster(mgr ctrl.Manager, options Options) error {
 		Owns(&corev1.Service{}).
 		Owns(&corev1.ConfigMap{}).
 		Owns(&policyv1.PodDisruptionBudget{}).
+		Owns(&networkingv1.NetworkPolicy{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(byLabel)).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byLabel)).
 		WatchesRawSource(queue).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: options.Concurrency,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, longestBackoff),
-		}).
+		WithOptions(options.settings()).
 		Complete(reconciler)
 }
 

@@ -38,12 +38,16 @@ func TestCacheHoldsOurs(t *testing.T) {
 			t.Fatal(err)
 		}
 		kinds = append(kinds, gvks[0].Kind)
-		if selected.Label.Matches(labels.Set{"app": "other"}) || !selected.Label.Matches(labels.Set{render.LabelCluster: "demo"}) {
+		ours := labels.Set{render.LabelCluster: "demo"}
+		if gvks[0].Kind == "Job" || gvks[0].Kind == "Deployment" {
+			ours = labels.Set{render.LabelAgentFor: "nightly"}
+		}
+		if selected.Label.Matches(labels.Set{"app": "other"}) || !selected.Label.Matches(ours) {
 			t.Errorf("%s: selected by %s", gvks[0].Kind, selected.Label)
 		}
 	}
 	slices.Sort(kinds)
-	if want := []string{"ConfigMap", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "Service", "StatefulSet"}; !slices.Equal(kinds, want) {
+	if want := []string{"ConfigMap", "Deployment", "Job", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "Service", "StatefulSet"}; !slices.Equal(kinds, want) {
 		t.Errorf("%v, want %v", kinds, want)
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "x"}}}}

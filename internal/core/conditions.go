@@ -63,6 +63,15 @@ func (v *view) report(p plan) Report {
 	r.setCondition(v.available(r), old, v.Now)
 	r.setCondition(progressing(p), old, v.Now)
 	r.setCondition(v.degraded(p), old, v.Now)
+	if len(v.Planes) > 0 {
+		r.setCondition(v.valid(), old, v.Now)
+	}
+	if r.Auth = old.Auth; p.auth != nil {
+		r.Auth = p.auth.report
+	}
+	if c := v.authReady(p); c.Type != "" {
+		r.setCondition(c, old, v.Now)
+	}
 	r.Phase = v.phase(r, p)
 	return r.settle(old, v.Now)
 }
@@ -131,7 +140,8 @@ func (v *view) available(r Report) Condition {
 	ready := slices.ContainsFunc(v.members, func(m *memberView) bool { return m.Pod.Ready })
 	switch {
 	case v.Cluster.Spec.Size == 0 && !v.Etcd.List.Known:
-		c.Reason, c.Message = ReasonHibernated, "spec.size is 0: no member runs"
+		asleep := v.asleep().doing
+		c.Reason, c.Message = asleep.Reason, asleep.Message
 	case v.clusterID == "":
 		c.Reason, c.Message = ReasonCreating, "the cluster has not been formed yet"
 	case v.Etcd.List.Known && v.raised() != "":
@@ -210,7 +220,7 @@ func (v *view) degraded(p plan) Condition {
 		}
 	}
 	for _, m := range v.members {
-		if m.healthy || m.starting || v.planned(p, m) || p.frozen == PhaseHibernated {
+		if m.healthy || m.starting || v.planned(p, m) || p.frozen == PhaseHibernated || p.frozen == PhaseRestoring {
 			continue
 		}
 		if c.Reason == "" || passing(c.Reason) && !passing(m.trouble.Reason) {
@@ -341,15 +351,17 @@ func (r Report) Equal(o Report) bool {
 		r.Version == o.Version && r.Leader == o.Leader && r.MemberCount == o.MemberCount &&
 		r.ReadyMembers == o.ReadyMembers && r.NextOrdinal == o.NextOrdinal && r.Ready == o.Ready && r.Selector == o.Selector &&
 		r.MeasuredAt.Equal(o.MeasuredAt) && slices.Equal(r.BootstrapMembers, o.BootstrapMembers) &&
-		slices.Equal(r.Endpoints, o.Endpoints) &&
-		slices.EqualFunc(r.Conditions, o.Conditions, func(a, b Condition) bool {
-			return a.Type == b.Type && a.Status == b.Status && a.Reason == b.Reason && a.Message == b.Message && a.Since.Equal(b.Since)
-		}) &&
+		slices.Equal(r.Endpoints, o.Endpoints) && r.Auth.Equal(o.Auth) &&
+		slices.EqualFunc(r.Conditions, o.Conditions, Condition.equal) &&
 		slices.EqualFunc(r.Members, o.Members, func(a, b MemberReport) bool {
 			same := a.HealthySince.Equal(b.HealthySince)
 			a.HealthySince = b.HealthySince
 			return same && a == b
 		})
+}
+
+func (c Condition) equal(o Condition) bool {
+	return c.Type == o.Type && c.Status == o.Status && c.Reason == o.Reason && c.Message == o.Message && c.Since.Equal(o.Since)
 }
 
 // news tells what changed from one report to the next, for a person to read.
@@ -381,7 +393,7 @@ func conditionNews(old, now Report) []Event {
 // degraded, which goes without saying; and why a cluster is or is not available may change without being told.
 func (c Condition) isNews(old Report) bool {
 	before, known := old.condition(c.Type)
-	if !known && c.Type != Progressing && (c.Type != Degraded || !c.isBad()) {
+	if !known && c.Type != Progressing && (c.Type == Available || !c.isBad()) {
 		return false
 	}
 	return before.Status != c.Status || before.Reason != c.Reason && c.Type != Available
@@ -389,7 +401,9 @@ func (c Condition) isNews(old Report) bool {
 
 // isBad is whether a condition is something to warn of.
 func (c Condition) isBad() bool {
-	return c.Type == Degraded && c.Status == True || c.Type == Available && c.Status != True && c.Reason != ReasonHibernated
+	return c.Type == Degraded && c.Status == True || c.Type == CertificatesValid && c.Status == False ||
+		c.Type == AuthReady && c.Status == False && !passes(c.Reason) ||
+		c.Type == Available && c.Status != True && c.Reason != ReasonHibernated && c.Reason != ReasonRestoring
 }
 
 // recoveries tells of the members that have become healthy. Why others no longer are, the conditions tell.

@@ -28,6 +28,8 @@ type plan struct {
 	blocked Problem
 	// frozen plans carry out nothing: the phase says why.
 	frozen string
+	// auth is what follows for users and roles; nil if they were not looked at.
+	auth *authPlan
 }
 
 // Decide decides what happens next. See the package comment for its laws, and docs/architecture for the rules as a
@@ -48,7 +50,7 @@ func Decide(o Observation) Decision {
 // takes nothing from anybody. The rules in the loop take one member at a time: the first that acts, or waits for what it
 // has begun, is the last that is asked.
 func decide(v *view) plan {
-	for _, gate := range []func(*view) (plan, bool){deleting, paused, hibernated, earlierMembers, earlierVolumes, hibernating} {
+	for _, gate := range []func(*view) (plan, bool){deleting, paused, hibernated, earlierMembers, awaitingData, earlierVolumes, hibernating, certificates} {
 		if p, shut := gate(v); shut {
 			return p
 		}
@@ -61,7 +63,8 @@ func decide(v *view) plan {
 	p.actions = append(p.actions, v.expandVolumes()...)
 	p.actions = append(p.actions, v.retryRefused()...)
 	p.actions = append(p.actions, v.deleteStaleConfigs()...)
-	for _, rule := range []func(*view, *plan) bool{recreate, disarm, cleanUp, heal, abandon, promote, downgrade, rollOut, resize} {
+	v.authenticate(&p)
+	for _, rule := range []func(*view, *plan) bool{recreate, disarm, cleanUp, heal, abandon, promote, downgrade, rollOut, movePeers, resize} {
 		if rule(v, &p) {
 			break
 		}
@@ -69,6 +72,7 @@ func decide(v *view) plan {
 	if p.doing.IsZero() && (v.clusterID == "" || v.lacksMember() || v.starting()) {
 		p.doing = v.creating()
 	}
+	p.auth.tell(&p)
 	if p.doing.IsZero() {
 		p.doing = v.underWay()
 	}
@@ -79,6 +83,12 @@ func decide(v *view) plan {
 func (v *view) underWay() Problem {
 	if spec := v.Cluster.Spec; spec.Version != spec.FinalVersion && spec.FinalVersion != "" {
 		return Problem{ReasonRollingOut, fmt.Sprintf("the cluster runs %s on the way to %s; waiting: %s", spec.Version, spec.FinalVersion, v.waitsFor())}
+	}
+	if rotating := v.rotating(); !rotating.IsZero() {
+		return rotating
+	}
+	if m := v.toMove(); m != nil {
+		return Problem{ReasonCertificates, fmt.Sprintf("members are to be reached at %s; waiting: %s", scheme(m.listed.MovesTo), v.waitsFor())}
 	}
 	for _, m := range v.members {
 		if m.Pod.Resizing != "" {
@@ -113,26 +123,51 @@ func paused(v *view) (plan, bool) {
 // hibernated: a cluster that was never made, and of which nothing is wanted.
 func hibernated(v *view) (plan, bool) {
 	shut := v.Cluster.Spec.Size == 0 && v.clusterID == "" && len(v.members) == 0
-	return plan{frozen: PhaseHibernated, doing: Problem{ReasonHibernated, "spec.size is 0: no member runs"}}, shut
+	return v.asleep(), shut
+}
+
+// asleep is the plan for a cluster of which no member is to run.
+func (v *view) asleep() plan {
+	if holder := v.Cluster.Spec.Restore; holder != "" {
+		return plan{frozen: PhaseRestoring, doing: Problem{ReasonRestoring, fmt.Sprintf("EtcdRestore %s gives the cluster other data: no member runs until it is there", holder)}}
+	}
+	return plan{frozen: PhaseHibernated, doing: Problem{ReasonHibernated, "spec.size is 0: no member runs"}}
 }
 
 // hibernating stops the members of a cluster that has run, each once everything is recorded that its volume has to say. The
-// volumes stay, and with them the members' IDs: size 0 to etcd is a cluster whose members are all down.
+// volumes stay, and with them the members' IDs: size 0 to etcd is a cluster whose members are all down. A restore does not wait
+// for what volumes have to say: it is there for clusters that are broken, too.
 func hibernating(v *view) (plan, bool) {
-	if v.Cluster.Spec.Size != 0 {
+	spec := v.Cluster.Spec
+	if spec.Size != 0 {
 		return plan{}, false
 	}
-	if v.Cluster.Spec.InMemory {
+	switch {
+	case spec.InMemory && spec.Restore != "":
+		return plan{blocked: Problem{ReasonRestoreRefused, fmt.Sprintf("EtcdRestore %s cannot give the cluster other data: the members keep theirs in memory", spec.Restore)}}, true
+	case spec.InMemory:
 		return plan{blocked: Problem{ReasonHibernationRefused, "spec.size is 0 but the members keep their data in memory and would lose it: set spec.size to what it was"}}, true
 	}
-	p := plan{frozen: PhaseHibernated, doing: Problem{ReasonHibernated, "spec.size is 0: no member runs"}}
+	p := v.asleep()
 	p.actions = v.markVolumes()
 	for _, m := range slices.Concat(v.members, v.leftovers) {
-		if m.Workload.Exists() && !m.Workload.Stopped && len(v.unmarked(m)) == 0 {
+		if m.Workload.Exists() && !m.Workload.Stopped && (len(v.unmarked(m)) == 0 || spec.Restore != "") {
 			p.actions = append(p.actions, v.apply(m))
 		}
 	}
 	return p, true
+}
+
+// awaitingData: a cluster that begins with the data of a backup is never founded. Until that is on its volumes there is nothing to
+// do but what members will need.
+func awaitingData(v *view) (plan, bool) {
+	if !v.awaits() {
+		return plan{}, false
+	}
+	if p, shut := certificates(v); shut {
+		return p, true
+	}
+	return plan{frozen: PhaseRestoring, actions: v.applyObjects(), doing: Problem{ReasonRestoring, fmt.Sprintf("waiting for the data of EtcdBackup %s, with which it begins by spec.bootstrap", v.Cluster.Spec.Bootstrap)}}, true
 }
 
 // earlierMembers: an object that was deleted and made again at once finds the pods of the earlier one still running.
@@ -182,19 +217,20 @@ func earlierVolumes(v *view) (plan, bool) {
 func (v *view) namesTaken() Problem {
 	for _, object := range v.Objects {
 		if object.State == Foreign {
-			return nameTaken(object.Kind, object.Name)
+			return NameTaken(object.Kind, object.Name)
 		}
 	}
 	for _, m := range v.members {
 		if m.Workload.State == Foreign {
-			return nameTaken("StatefulSet", m.Name)
+			return NameTaken("StatefulSet", m.Name)
 		}
 	}
 	return Problem{}
 }
 
-func nameTaken(kind, name string) Problem {
-	return Problem{ReasonNameTaken, fmt.Sprintf("%s %s exists but does not belong to this cluster; delete or rename it", kind, name)}
+// NameTaken tells that an object that a cluster needs is someone else's.
+func NameTaken(kind, name string) Problem {
+	return Problem{ReasonNameTaken, fmt.Sprintf("%s %s exists but does not belong to this cluster: delete or rename it, or choose another name for the cluster", kind, name)}
 }
 
 // applyObjects applies the supporting objects that are missing or drifted, and deletes those that should not exist.
@@ -276,17 +312,20 @@ func (v *view) lookAgain(p plan) time.Duration {
 	return lookAgainSettled
 }
 
-// changesEtcd is whether an action changes etcd alone: no event of Kubernetes tells of that.
+// changesEtcd is whether an action changes etcd alone, or what is not watched: no event of Kubernetes tells of that.
 func changesEtcd(action Action) bool {
 	switch action.(type) {
-	case MoveLeader, AddMember, PromoteMember, RemoveMember, DisarmAlarm, EnableDowngrade, CancelDowngrade:
+	case MoveLeader, AddMember, PromoteMember, RemoveMember, DisarmAlarm, EnableDowngrade, CancelDowngrade, MovePeerURL, WriteCertificates, ChangeAuth, WriteAuthSecret:
 		return true
 	}
 	return false
 }
 
-// patience is how soon to look while something is under way: seldom if a person has to act first.
+// patience is how soon to look while something is under way: seldom if a person, or a client, has to act first.
 func (v *view) patience() time.Duration {
+	if v.waitsForClients() {
+		return lookAgainBlocked
+	}
 	for _, m := range v.members {
 		if !m.Pod.Problem.IsZero() || !m.Workload.Problem.IsZero() || m.trouble.Reason == ReasonStorageClassMissing {
 			return lookAgainBlocked

@@ -46,8 +46,8 @@ type ApplyMember struct {
 // an empty volume. No pod restarts by that.
 type SealPod struct{ Member, PodUID string }
 
-// MarkVolumes records the cluster's ID on the claims of a member, the version that it runs, and whether they outlive the
-// EtcdCluster.
+// MarkVolumes records the cluster's ID on the claims of a member, the version that it runs, how members talk to each other, and
+// whether they outlive the EtcdCluster.
 type MarkVolumes struct {
 	Member    string
 	ClusterID string
@@ -93,9 +93,6 @@ type DeleteObject struct{ Kind, Name string }
 // answer is cleared up by the next member list.
 type AddMember struct {
 	Member string
-	// Also are further members that join at the same time. All are in the list before any of them starts, since one that joins
-	// has to know all others.
-	Also []string
 	// Via is the member to ask, the leader: etcd checks by the connections of whoever is asked whether a quorum would
 	// survive. The same holds for the other changes of the membership.
 	Via string
@@ -237,9 +234,6 @@ func (RecreateMember) Disruptive() bool { return true }
 
 // Step implements Action.
 func (AddMember) Step() string { return "AddMember" }
-
-// Members are all that are added, in this order.
-func (a AddMember) Members() []string { return append([]string{a.Member}, a.Also...) }
 
 // Disruptive implements Action.
 func (AddMember) Disruptive() bool { return true }

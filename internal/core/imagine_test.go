@@ -232,6 +232,7 @@ func (d dice) pod(m *core.Member, c cast, formed bool, rare func(int) bool) {
 		m.Pod.Start = choose(d, core.StartBootstrap, core.StartJoin, core.StartSealed)
 	}
 	m.Pod.Running = formed && !rare(6) && m.Name != c.unstarted
+	m.Pod.Started = m.Pod.Running && !rare(8)
 	m.Pod.Ready = m.Pod.Running && !rare(5) && !slices.Contains(c.learners, m.Name)
 	if !m.Pod.Running && d.oneIn(2) {
 		reason := choose(d, core.ReasonImagePullFailed, core.ReasonCrashLooping, core.ReasonVolumeEmpty, core.ReasonDataCorrupt)

@@ -47,26 +47,23 @@ var membershipLaws = []law{
 		add, ok := disruption(d).(core.AddMember)
 		next := d.Report.NextOrdinal
 		ordinal := next
-		for _, name := range add.Members() {
-			for slices.Contains(o.Cluster.Spec.Replace, fmt.Sprintf("demo-%d", ordinal)) {
-				ordinal++
-			}
-			if ok && name != fmt.Sprintf("demo-%d", ordinal) {
-				return false
-			}
+		for slices.Contains(o.Cluster.Spec.Replace, fmt.Sprintf("demo-%d", ordinal)) {
 			ordinal++
 		}
-		return !ok || next >= nextOrdinal(o) && slices.Equal(add.Expect, idsOf(o))
+		return !ok || add.Member == fmt.Sprintf("demo-%d", ordinal) && next >= nextOrdinal(o) && slices.Equal(add.Expect, idsOf(o))
 	}},
 	{"a member is added only while all others have started, and etcd would not refuse it", func(o core.Observation, d core.Decision) bool {
-		add, ok := disruption(d).(core.AddMember)
+		_, ok := disruption(d).(core.AddMember)
 		voters, serving := votersOf(o, "")
-		unstarted := slices.ContainsFunc(o.Etcd.List.Members, func(l core.Listed) bool { return !l.Started })
-		return !ok || !unstarted && (voters == 1 || serving >= core.Quorum(voters+1)) && learners(o)+len(add.Also) < max(o.Cluster.Spec.MaxLearners, 1)
+		unstarted := slices.ContainsFunc(o.Etcd.List.Members, func(l core.Listed) bool {
+			begun := slices.ContainsFunc(o.Members, func(m core.Member) bool { return m.Name == l.Name && l.Learner && m.Pod.Running && m.Pod.Started })
+			return !l.Started && !begun
+		})
+		return !ok || !unstarted && (voters == 1 || serving >= core.Quorum(voters+1)) && learners(o) < max(o.Cluster.Spec.MaxLearners, 1)
 	}},
 	{"there is never more than one member more than asked for, by our adding", func(o core.Observation, d core.Decision) bool {
-		add, ok := disruption(d).(core.AddMember)
-		return !ok || len(o.Etcd.List.Members) <= o.Cluster.Spec.Size && (len(add.Also) == 0 || len(o.Etcd.List.Members)+1+len(add.Also) <= o.Cluster.Spec.Size)
+		_, ok := disruption(d).(core.AddMember)
+		return !ok || len(o.Etcd.List.Members) <= o.Cluster.Spec.Size
 	}},
 	{"nobody is added beside a foreign member", func(o core.Observation, d core.Decision) bool {
 		_, ok := disruption(d).(core.AddMember)

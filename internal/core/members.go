@@ -10,16 +10,10 @@ func (v *view) applyMembers() []Action {
 	var actions []Action
 	for _, m := range v.members {
 		switch {
-		case m.Workload.State == Missing && v.clusterID != "" && (!versionHop(v.Cluster.Spec.Version, v.running()).IsZero() || !v.mayGoBack()):
-			// What is refused reaches no member, not even one that is made again.
-		case m.Workload.State == Missing && m.listed != nil && m.listed.Learner && len(v.Etcd.List.Members) > v.target():
-			// It was added and is not wanted any more.
-		case m.Workload.State == Missing && v.startOf(m) == StartJoin && v.othersJoin(m, actions):
-			// It starts after them.
-		case m.Workload.State == Missing && len(m.Volumes) == 0 && !v.Etcd.List.Known && v.startOf(m) == StartSealed:
-			// It could not start on nothing. It may be one that is to join, which only etcd can say.
-		case m.Workload.State == Missing && m.remnants() == 0 && v.Cluster.Spec.Size > 0 && !v.inTheWay():
-			actions = append(actions, v.apply(m))
+		case m.Workload.State == Missing:
+			if v.mayMake(m) {
+				actions = append(actions, v.apply(m))
+			}
 		case m.Workload.Exists() && m.Workload.Stopped && v.Cluster.Spec.Size > 0:
 			actions = append(actions, v.apply(m))
 		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash:
@@ -31,18 +25,20 @@ func (v *view) applyMembers() []Action {
 	return actions
 }
 
-// othersJoin is whether a member that was added with this one is about to start: etcd asks all others for their version when it
-// joins, and two that start at the same moment would wait for each other until that request times out, for seven seconds
-// (getVersions in server/etcdserver/cluster_util.go). One whose pod is not there yet is not waited for, one that runs answers.
-func (v *view) othersJoin(m *memberView, actions []Action) bool {
-	for _, action := range actions {
-		if apply, is := action.(ApplyMember); is && apply.Start == StartJoin && !apply.Made {
-			return true
-		}
+// mayMake is whether the StatefulSet of a member that has none may be made now.
+func (v *view) mayMake(m *memberView) bool {
+	switch start := v.startOf(m); {
+	case v.clusterID != "" && (!v.versionRefused().IsZero() || !v.mayGoBack()):
+		// What is refused reaches no member, not even one that is made again.
+		return false
+	case m.listed != nil && m.listed.Learner && len(v.Etcd.List.Members) > v.target():
+		// It was added and is not wanted any more.
+		return false
+	case start == StartSealed && len(m.Volumes) == 0 && !v.Etcd.List.Known:
+		// It could not start on nothing. It may be one that is to join, which only etcd can say.
+		return false
 	}
-	return slices.ContainsFunc(v.members, func(other *memberView) bool {
-		return other != m && other.listed != nil && !other.listed.Started && other.Workload.Exists() && !other.Pod.Running
-	})
+	return m.remnants() == 0 && v.Cluster.Spec.Size > 0 && !v.inTheWay()
 }
 
 // apply is the action that makes a member's StatefulSet what it should be.
@@ -111,7 +107,7 @@ func (v *view) startOf(m *memberView) Start {
 		return m.Workload.Start
 	case !v.formed(), v.stillFounds(m):
 		return StartBootstrap
-	case m.listed != nil && !m.hasVolume():
+	case m.listed != nil && !m.hasVolume() && !v.filled(m):
 		return StartJoin
 	}
 	return StartSealed
@@ -133,7 +129,7 @@ func (m *memberView) hasVolume() bool {
 // a linearizable read, that it has never started; it never had a volume; and it would found by the same token, which
 // is that of the object that all other volumes were made for.
 func (v *view) stillFounds(m *memberView) bool {
-	if m.listed == nil || m.listed.Started || m.listed.Learner || !slices.Contains(v.founders, m.Name) {
+	if m.listed == nil || m.listed.Started || m.listed.Learner || v.filled(m) || !slices.Contains(v.founders, m.Name) {
 		return false
 	}
 	for _, other := range v.members {
@@ -144,6 +140,12 @@ func (v *view) stillFounds(m *memberView) bool {
 		}
 	}
 	return true
+}
+
+// filled is whether a restore has filled the volume of a member that etcd lists: it lists those from the start, and they are voters, as
+// no member is that was added since and has not started.
+func (v *view) filled(m *memberView) bool {
+	return v.Cluster.Restored != "" && m.listed != nil && !m.listed.Learner
 }
 
 // sealable is whether everything is recorded on the member's volumes that has to outlive its StatefulSet. Only then is
@@ -175,9 +177,9 @@ func (m *memberView) remnants() int {
 	return count
 }
 
-// markVolumes records on the claims whose data they hold, the version that their member runs, and whether they outlive the
-// EtcdCluster. That makes a lost status harmless: claims that are marked are never bootstrapped over, and their members start
-// with a version that knows their data.
+// markVolumes records on the claims whose data they hold, the version that their member runs, how members talk to each other, and
+// whether they outlive the EtcdCluster. That makes a lost status harmless: claims that are marked are never bootstrapped over, and
+// their members start with a version that knows their data, and listen where the others look for them.
 func (v *view) markVolumes() []Action {
 	var actions []Action
 	for _, m := range v.members {
@@ -193,23 +195,27 @@ func (v *view) unmarked(m *memberView) []Volume {
 	ran := v.seenRunning(m)
 	var unmarked []Volume
 	for _, volume := range m.Volumes {
-		version, since := volume.Version, volume.Since36
+		version, since, peers := volume.Version, volume.Since36, volume.Peers
+		if ran {
+			// The member list is known then, and so is how all of its members are listed.
+			peers = v.Cluster.Spec.Peers
+		}
 		if ran && len(appendVersion(nil, m.status.Version)) > 0 {
 			version, since = m.status.Version, v.since36(m, volume)
 		}
-		if !v.markable(volume, ran) || v.upToDate(volume) && volume.Version == version && volume.Since36 == since {
+		if !v.markable(volume, ran) || v.upToDate(volume) && volume.Version == version && volume.Since36 == since && volume.Peers == peers {
 			continue
 		}
-		volume.ClusterID, volume.Version, volume.Since36 = v.clusterID, version, since
+		volume.ClusterID, volume.Version, volume.Since36, volume.Peers = v.clusterID, version, since, peers
 		unmarked = append(unmarked, volume)
 	}
 	return unmarked
 }
 
-// seenRunning is whether etcd lists the member as started and the member itself says that it is part of the cluster.
-// Its volumes hold the cluster's data then.
+// seenRunning is whether etcd lists the member as started, or it is a learner with all data, and the member itself says that it is
+// part of the cluster. Its volumes hold the cluster's data then.
 func (v *view) seenRunning(m *memberView) bool {
-	return m.listedStarted() && m.status != nil && m.status.Answered && m.status.ClusterID == v.clusterID
+	return (m.listedStarted() || m.copied()) && m.status != nil && m.status.Answered && m.status.ClusterID == v.clusterID
 }
 
 // markable is whether a volume may be marked, given whether its member was seen running.
@@ -217,11 +223,11 @@ func (v *view) markable(volume Volume, ran bool) bool {
 	switch {
 	case volume.Deleting, !volume.Bound:
 		return false
-	case volume.ClusterID == "" && !ran:
+	case volume.unsaid() && !ran:
 		// A claim whose member has not run yet is left alone: its provisioner may be at work on it, and there is
 		// nothing to lose.
 		return false
-	case volume.ClusterID != "" && volume.ClusterID != v.clusterID, volume.leaves(v.Cluster.UID) && !ran:
+	case !volume.unsaid() && volume.ClusterID != v.clusterID, volume.leaves(v.Cluster.UID) && !ran:
 		// What holds other data, or goes with an earlier cluster, is not ours to mark.
 		return false
 	}
@@ -231,7 +237,7 @@ func (v *view) markable(volume Volume, ran bool) bool {
 // upToDate is whether everything is recorded on a volume that may be marked: whose data it holds, whether it outlives
 // the EtcdCluster, and that it is this EtcdCluster's, which may have taken it over from an earlier one.
 func (v *view) upToDate(volume Volume) bool {
-	return volume.ClusterID != "" && volume.Kept == volume.KeptWanted && volume.OwnerUID == v.Cluster.UID
+	return !volume.unsaid() && volume.Kept == volume.KeptWanted && volume.OwnerUID == v.Cluster.UID
 }
 
 // retryRefused nudges the StatefulSets whose pod was refused, e.g. for a quota: their controller backs off for up to

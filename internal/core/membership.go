@@ -139,7 +139,7 @@ func (v *view) cannotJoin(m *memberView) Problem {
 	case m.listed.Started:
 	case m.Workload.Start == StartJoin && m.trouble.Reason == ReasonCrashLooping && !slices.Equal(m.Workload.InitialCluster, v.listedNames()):
 		return Problem{ReasonCrashLooping, "the members have changed since it was to join them, so that it does not start"}
-	case m.listed.Learner && m.Workload.State == Missing && (!v.mayGoBack() || !versionHop(v.Cluster.Spec.Version, v.running()).IsZero()):
+	case m.listed.Learner && m.Workload.State == Missing && (!v.mayGoBack() || !v.versionRefused().IsZero()):
 		return Problem{ReasonVersionHopRefused, "it was added but cannot start with the version that is asked for by now"}
 	}
 	return Problem{}
@@ -158,16 +158,23 @@ func (m *memberView) provenLost() bool {
 }
 
 // failsByItself is whether a member's process has been starting and ending for long, on its own data or, after a longer
-// patience, for whatever reason with the settings that the others have, too.
+// patience, for whatever reason with settings with which another member serves.
 func (v *view) failsByItself(m *memberView) bool {
 	switch m.trouble.Reason { //nolint:exhaustive // All others say nothing of its process.
 	case ReasonDataCorrupt, ReasonVolumeEmpty:
 		return v.unhealthyFor(m) >= corruptPatience
 	case ReasonCrashLooping:
 		after := v.Cluster.Spec.UnhealthyAfter
-		return after > 0 && v.unhealthyFor(m) >= after && !m.outdated(v.Cluster.Spec.MemberHash)
+		return after > 0 && v.unhealthyFor(m) >= after && v.provenSettings(m)
 	}
 	return false
+}
+
+// provenSettings is whether another member serves with the settings of a member.
+func (v *view) provenSettings(m *memberView) bool {
+	return slices.ContainsFunc(v.members, func(other *memberView) bool {
+		return other != m && other.serves && other.Pod.MemberHash == m.Pod.MemberHash && !other.outdated(v.Cluster.Spec.MemberHash)
+	})
 }
 
 // nodeGone: without its node a member cannot come back, or only with the node. Should it come back after it was removed,
@@ -205,7 +212,7 @@ func (v *view) unhealthyFor(m *memberView) time.Duration {
 	if v.waking() {
 		// It was not to run until a short while ago.
 		woken, _ := v.Cluster.Recorded.condition(Progressing)
-		if woken.Reason == ReasonHibernated {
+		if woken.Reason == ReasonHibernated || woken.Reason == ReasonRestoring {
 			return 0
 		}
 		unhealthy = min(unhealthy, v.Now.Sub(woken.Since))
@@ -251,6 +258,12 @@ func (v *view) stranded() *memberView {
 	return nil
 }
 
+// copied is whether a learner serves and is caught up. That etcd lists it as started may follow seconds later: its announcement
+// can be in what it copies, and then waits for the request to time out (publishV3 in server/etcdserver/server.go).
+func (m *memberView) copied() bool {
+	return m.listed != nil && m.listed.Learner && m.serves && m.caughtUp
+}
+
 // promote makes a learner a voter once it has caught up. It is sealed first, and so is its pod: from then on its vote
 // counts, and it must not be able to start over on an empty volume.
 func promote(v *view, p *plan) bool {
@@ -259,7 +272,7 @@ func promote(v *view, p *plan) bool {
 		return false
 	}
 	for _, m := range v.members {
-		if m.listed == nil || !m.listed.Learner || !m.listed.Started || !m.serves || !m.caughtUp || m.Pod.Deleting {
+		if !m.copied() || m.Pod.Deleting {
 			continue
 		}
 		if m.Workload.Start != StartSealed || !m.Workload.Settled || m.Pod.Start != StartSealed || serving+1 < Quorum(voters+1) {
@@ -342,11 +355,16 @@ func (v *view) resizing(count int, exchanges []exchange) Problem {
 	size := v.Cluster.Spec.Size
 	switch {
 	case len(exchanges) > 0:
-		return Problem{ReasonExchanging, fmt.Sprintf("%d members are exchanged one by one, %s first: %s", len(exchanges), v.leaderLast(exchanges).Name, exchanges[0].why)}
+		return Exchanging(len(exchanges), v.leaderLast(exchanges).Name, exchanges[0].why)
 	case count > size:
 		return Problem{ReasonScalingIn, fmt.Sprintf("%d members become %d", count, size)}
 	}
 	return Problem{ReasonScalingOut, fmt.Sprintf("%d members become %d", count, size)}
+}
+
+// Exchanging tells that members are exchanged for new ones, and why.
+func Exchanging(count int, first, why string) Problem {
+	return Problem{ReasonExchanging, fmt.Sprintf("%d members are exchanged one by one, %s first: %s", count, first, why)}
 }
 
 // joining says what is waited for while members join although nothing else is to be done.
@@ -380,8 +398,9 @@ func (v *view) foreign() string {
 	return ""
 }
 
-// grow adds members, as learners: as many at once as etcd lets join at the same time. While one of them has not started no other
-// is added: a new member has to know all others.
+// grow adds a member, as a learner. The next may join beside it, if etcd lets it, once this one has started: a new member has to
+// know all others, waits until it can resolve their names, and asks each of them for its version, so that two that start at one
+// moment wait for each other for seven seconds (getVersions in server/etcdserver/cluster_util.go).
 func (v *view) grow(p *plan, exchanging bool) {
 	learners := 0
 	for _, m := range v.members {
@@ -391,13 +410,13 @@ func (v *view) grow(p *plan, exchanging bool) {
 		if m.listed.Learner {
 			learners++
 		}
-		if !m.listed.Started || m.stranger || m.listed.Learner && !m.serves {
+		if m.stranger || !m.begun() {
 			p.doing.Message += "; " + v.joins(m)
 			return
 		}
 	}
 	voters := v.voters()
-	refused := versionHop(v.Cluster.Spec.Version, v.running())
+	refused := v.versionRefused()
 	switch {
 	case v.leader() == nil:
 		p.doing.Message += "; waiting: the leader is not known"
@@ -412,13 +431,18 @@ func (v *view) grow(p *plan, exchanging bool) {
 	case exchanging && v.waitsFor() != "":
 		p.doing.Message += "; waiting: " + v.waitsFor()
 	default:
-		most := min(v.Cluster.Spec.MaxLearners-learners, v.Cluster.Spec.Size-len(v.Etcd.List.Members))
-		names := v.newNames(max(most, 1))
-		p.doing.Message += "; next: " + strings.Join(names, ", ")
-		p.actions = append(p.actions, AddMember{
-			Member: names[0], Also: names[1:], Via: v.leader().Name, Expect: v.listedIDs(), EndDowngrade: v.mayBeDowngrading(),
-		})
+		name := v.newName()
+		p.doing.Message += "; next: " + name
+		p.actions = append(p.actions, AddMember{Member: name, Via: v.leader().Name, Expect: v.listedIDs(), EndDowngrade: v.mayBeDowngrading()})
 	}
+}
+
+// begun is whether a voter has ever run, and a learner runs. etcd lists a learner as started later, see copied.
+func (m *memberView) begun() bool {
+	if !m.listed.Learner {
+		return m.listed.Started
+	}
+	return m.serves || m.Pod.Running && m.Pod.Started && !m.Pod.Deleting
 }
 
 // shrink removes a member: one that has not joined yet, else one that was to be exchanged, else one that does not serve,

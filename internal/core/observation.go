@@ -11,15 +11,19 @@ type Observation struct {
 	WatchedSince time.Time
 	// Cluster is the EtcdCluster object.
 	Cluster Cluster
-	// Objects are the supporting objects (Services, ConfigMap, disruption budget) that should exist, in the
+	// Objects are the supporting objects (Services, ConfigMaps, disruption budget, NetworkPolicy) that should exist, in the
 	// order in which they are applied.
 	Objects []Object
 	// StaleConfigs are configurations of the cluster that no member refers to any more.
 	StaleConfigs []StaleConfig
 	// Members is every member that Kubernetes has anything of, in the order of their ordinals.
 	Members []Member
+	// Planes are the planes that talk TLS, or are to.
+	Planes []Plane
 	// Etcd is what etcd itself said.
 	Etcd Etcd
+	// Auth is about etcd's users and roles.
+	Auth Auth
 	// Failure is how the last attempt at an action failed, if it did. It is for the report only.
 	Failure Failure
 }
@@ -41,14 +45,21 @@ type Cluster struct {
 	// Deleting is whether the object is being deleted.
 	Deleting bool
 	Spec     Spec
-	// Recorded is the status as it was last written.
+	// Recorded is the status as it was last written. Of a cluster that was given other data since it has only what does not depend on
+	// that.
 	Recorded Report
+	// Restored is etcd's ID of the cluster whose data a restore has last given it, or given back to it; empty if none has.
+	Restored string
 }
 
 // Spec is the part of the EtcdCluster's spec that decisions depend on.
 type Spec struct {
-	// Size is the number of members wanted; 0 hibernates.
+	// Size is the number of members wanted; 0 hibernates, which is also what a restore asks for.
 	Size int
+	// Restore is the EtcdRestore that holds the cluster: as long as it does, no member may run.
+	Restore string
+	// Bootstrap is the EtcdBackup whose data the cluster begins with.
+	Bootstrap string
 	// Version is the etcd version to run next, MAJOR.MINOR.PATCH: that of the spec, or one on the way to it, see
 	// [Waypoint].
 	Version string
@@ -72,7 +83,9 @@ type Spec struct {
 	KeepRemoved bool
 	// InMemory is whether members lose their data with their pod.
 	InMemory bool
-	Paused   bool
+	// Peers is how members are to talk to each other next.
+	Peers  Peers
+	Paused bool
 	// Endpoints and Selector are reported as they are.
 	Endpoints []string
 	Selector  string
@@ -188,6 +201,8 @@ type Pod struct {
 	Resizing string
 	// Running is whether its etcd process runs.
 	Running bool
+	// Started is whether the kubelet has seen it alive: it answers others, though it may still wait for the data.
+	Started bool
 	// Ready is what the kubelet says.
 	Ready bool
 	// Problem is why it does not run.
@@ -214,6 +229,8 @@ type Volume struct {
 	// Since36 is the raft index that the cluster had when its member was first recorded to run etcd 3.6 or later on it: that
 	// member has written no entry of an older kind since. 0 if that is not recorded.
 	Since36 uint64
+	// Peers is how the cluster's members were recorded to talk to each other: all of them by now, or both while they change.
+	Peers Peers
 	// StorageHash is what the user asked of volumes when it was made.
 	StorageHash string
 	// Removed is whether it is recorded on the claim that its member was removed from the cluster: what it holds must
@@ -268,6 +285,8 @@ type Listed struct {
 	// Name is the name of our member with that peer URL; empty if the URL is none of ours.
 	Name    string
 	PeerURL string
+	// MovesTo is the peer URL that it is to have; empty if it has it.
+	MovesTo string
 	Learner bool
 	// Started is whether the member has ever published its client URLs.
 	Started bool
@@ -278,8 +297,10 @@ type Status struct {
 	// Member is the name of the member that was asked.
 	Member string
 	// Answered is whether it answered; the rest is empty if not, but for Error.
-	Answered  bool
-	Error     string
+	Answered bool
+	Error    string
+	// Refused is whether it did not answer since it does not let the operator in.
+	Refused   bool
 	ClusterID string
 	ID        string
 	LeaderID  string

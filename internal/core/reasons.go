@@ -10,6 +10,7 @@ const (
 	ReasonRollingOut   Reason = "RollingOut"
 	ReasonMemberDown   Reason = "MemberDown"
 	ReasonHibernated   Reason = "Hibernated"
+	ReasonRestoring    Reason = "Restoring"
 	ReasonPaused       Reason = "Paused"
 	ReasonDeleting     Reason = "Deleting"
 	ReasonRecreating   Reason = "RecreatingMember"
@@ -24,6 +25,8 @@ const (
 	ReasonExpanding    Reason = "ExpandingVolumes"
 	ReasonDowngrading  Reason = "Downgrading"
 	ReasonDisarming    Reason = "DisarmingAlarm"
+	ReasonCertificates Reason = "ChangingCertificates"
+	ReasonChangingAuth Reason = "ChangingAuth"
 )
 
 // Reasons of how the cluster is.
@@ -36,6 +39,8 @@ const (
 	ReasonMemberUnhealthy Reason = "MemberUnhealthy"
 	ReasonLeaderChanged   Reason = "LeaderChanged"
 	ReasonMemberHealthy   Reason = "MemberHealthy"
+	ReasonValid           Reason = "Valid"
+	ReasonAuthEnabled     Reason = "AuthEnabled"
 )
 
 // Reasons of what is in the way.
@@ -62,7 +67,14 @@ const (
 	ReasonForeignMember        Reason = "ForeignMember"
 	ReasonVersionHopRefused    Reason = "VersionHopRefused"
 	ReasonHibernationRefused   Reason = "HibernationRefused"
+	ReasonRestoreRefused       Reason = "RestoreRefused"
 	ReasonStorageChangeRefused Reason = "StorageChangeRefused"
 	ReasonAlarmRaised          Reason = "AlarmRaised"
+	ReasonCertificateExpiring  Reason = "CertificateExpiring"
+	ReasonCertificatesLost     Reason = "CertificatesLost"
+	ReasonSourceNotReady       Reason = "CertificateSourceNotReady"
+	ReasonSecretMissing        Reason = "SecretMissing"
+	ReasonLoginRefused         Reason = "LoginRefused"
+	ReasonAuthNotManaged       Reason = "AuthNotManaged"
 	ReasonStepFailed           Reason = "StepFailed"
 )

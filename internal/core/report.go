@@ -20,6 +20,7 @@ type Report struct {
 	Selector     string
 	Members      []MemberReport
 	MeasuredAt   time.Time
+	Auth         AuthReport
 }
 
 // Condition types.
@@ -27,6 +28,10 @@ const (
 	Available   = "Available"
 	Progressing = "Progressing"
 	Degraded    = "Degraded"
+	// CertificatesValid is reported of clusters that talk TLS.
+	CertificatesValid = "CertificatesValid"
+	// AuthReady is reported of clusters whose etcd asks clients who they are, or is to.
+	AuthReady = "AuthReady"
 )
 
 // Truth is the status of a condition.
@@ -85,6 +90,7 @@ const (
 	PhaseDegraded    = "Degraded"
 	PhaseUnavailable = "Unavailable"
 	PhaseHibernated  = "Hibernated"
+	PhaseRestoring   = "Restoring"
 	PhasePaused      = "Paused"
 	PhaseDeleting    = "Deleting"
 )

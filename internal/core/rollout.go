@@ -25,7 +25,7 @@ func rollOut(v *view, p *plan) bool {
 		}
 		return false
 	}
-	if refused := versionHop(v.Cluster.Spec.Version, v.running()); !refused.IsZero() {
+	if refused := v.versionRefused(); !refused.IsZero() {
 		p.blocked = refused
 		return true
 	}
@@ -170,14 +170,14 @@ func (v *view) hopsAsleep(m *memberView) bool {
 }
 
 // spreads is whether the new template could be bad and reach another member through a moment's weakness: a member that
-// has it already does not run. Then only members follow that have a problem of their own; the new template may mend it.
+// has it already, or is about to get it, does not run. Then only members follow that have a problem of their own; the new template may mend it.
 func (v *view) spreads(m *memberView) bool {
 	if !passing(m.trouble.Reason) && m.trouble.Reason != ReasonNodeGone {
 		return false
 	}
 	return slices.ContainsFunc(v.members, func(other *memberView) bool {
-		up := other.Workload.MemberHash == v.Cluster.Spec.MemberHash && (!other.Pod.Exists || other.Pod.MemberHash == v.Cluster.Spec.MemberHash)
-		return other != m && up && !other.Pod.Running && other.trouble.Reason != ReasonVolumeLost
+		has := other.Workload.MemberHash == v.Cluster.Spec.MemberHash
+		return other != m && has && !other.Pod.Running && other.trouble.Reason != ReasonVolumeLost
 	})
 }
 

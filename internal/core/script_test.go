@@ -151,7 +151,7 @@ func (w *world) describeChange(action core.Action) string {
 	case core.DeleteObject:
 		return " " + step.Kind + "/" + step.Name
 	case core.AddMember:
-		text := fmt.Sprintf(" %s via %s", strings.Join(step.Members(), " "), step.Via)
+		text := fmt.Sprintf(" %s via %s", step.Member, step.Via)
 		if step.EndDowngrade {
 			text += " after the end of any downgrade"
 		}

@@ -89,24 +89,35 @@ func (v *view) exchangeReason(m *memberView) string {
 		return "it keeps its data in memory and would lose it by a restart"
 	}
 	for _, volume := range m.Volumes {
-		if volume.Misfit != "" && !volume.Deleting && !tooSmall(m, volume) {
+		if volume.Misfit != "" && !volume.Deleting && tooSmall(m, volume).IsZero() {
 			return volume.Misfit
 		}
 	}
 	return ""
 }
 
-// tooSmall is whether the volume that is wanted would not hold the database with its log and a snapshot.
-func tooSmall(m *memberView, volume Volume) bool {
-	return m.status != nil && volume.WantedSize > 0 && volume.WantedSize < volume.Size && volume.WantedSize < m.status.DBSize/2*3
+func tooSmall(m *memberView, volume Volume) Problem {
+	if m.status == nil {
+		return Problem{}
+	}
+	return ShrinkRefused(m.Name, volume, m.status.DBSize)
+}
+
+// ShrinkRefused says that the smaller volume that is wanted would not hold a member's database with its log and a snapshot, or nothing
+// if it would.
+func ShrinkRefused(member string, volume Volume, database int64) Problem {
+	if volume.WantedSize <= 0 || volume.WantedSize >= volume.Size || volume.WantedSize >= database/2*3 {
+		return Problem{}
+	}
+	return Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage.size asks for volumes of %d MiB, but the database of member %s has %d MiB: volumes need one and a half times that, for log and snapshots; ask for more, or compact and defragment first", volume.WantedSize>>20, member, database>>20)}
 }
 
 // shrinkRefused says which volumes would be too small.
 func (v *view) shrinkRefused() Problem {
 	for _, m := range v.members {
 		for _, volume := range m.Volumes {
-			if tooSmall(m, volume) {
-				return Problem{ReasonStorageChangeRefused, fmt.Sprintf("spec.storage.size asks for volumes of %d MiB, but the database of member %s has %d MiB: volumes need one and a half times that, for log and snapshots; ask for more, or compact and defragment first", volume.WantedSize>>20, m.Name, m.status.DBSize>>20)}
+			if problem := tooSmall(m, volume); !problem.IsZero() {
+				return problem
 			}
 		}
 	}

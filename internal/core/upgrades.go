@@ -1,14 +1,16 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
 )
 
-// upgradeFloors are, by minor, the first versions from which the next minor may be reached. Earlier 3.5 can bring
+// upgradeFloors are, by minor, the first versions from which the next minor may be reached, and gone back from. Earlier 3.5 can bring
 // removed members back to life, since 3.6 takes the membership from the v3 store
 // (https://etcd.io/blog/2025/zombie_members_upgrade/); for 3.6 the floor is that of the upgrade guide to 3.7.
 var upgradeFloors = map[uint64]*semver.Version{
@@ -121,11 +123,25 @@ type running struct {
 	unknown string
 }
 
-// versionHop says why the wanted version cannot be reached from the versions that run, or nothing if it can.
+// VersionRefused says why members can never come from the versions that they run to the one that is wanted, or nothing if they can,
+// once all of them are there.
+func VersionRefused(wanted string, runs []string) Problem {
+	var r running
+	for _, version := range runs {
+		r.answered = appendVersion(r.answered, version)
+		if len(appendVersion(nil, version)) == 0 {
+			r.unknown = version
+		}
+	}
+	return versionHop(Waypoint(wanted, Fleet{Runs: runs, Answers: runs}), wanted, r)
+}
+
+// versionHop says why the version to run next cannot be reached from the versions that run, or the final one never could, or
+// nothing if they can. Without a final one it is the next.
 //
-// A cluster moves up by one minor at a time (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/). Moving back is for
-// [downgrade] to allow.
-func versionHop(want string, r running) Problem {
+// A cluster moves up by one minor at a time (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/). When it moves back is for
+// [downgrade] to say.
+func versionHop(want, final string, r running) Problem {
 	target, err := semver.NewVersion(want)
 	if err != nil {
 		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version %q is not a version; write MAJOR.MINOR.PATCH, e.g. 3.6.16", want)}
@@ -133,9 +149,12 @@ func versionHop(want string, r running) Problem {
 	if r.unknown != "" {
 		return Problem{ReasonVersionHopRefused, fmt.Sprintf("a member runs version %q, which is not one that the operator knows", r.unknown)}
 	}
-	lowest, _ := extremes(append(slices.Clone(r.answered), r.remembered...))
+	lowest, highest := extremes(append(slices.Clone(r.answered), r.remembered...))
 	if lowest == nil {
 		return Problem{}
+	}
+	if problem := tooFarBack(cmp.Or(final, want), highest); !problem.IsZero() {
+		return problem
 	}
 	refused := func(format string, args ...any) Problem {
 		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but "+format, append([]any{want}, args...)...)}
@@ -150,6 +169,24 @@ func versionHop(want string, r running) Problem {
 		return refused("a member runs %s, from which it cannot safely be reached; go to %s or a later %d.%d first", lowest, floor, floor.Major(), floor.Minor())
 	}
 	return Problem{}
+}
+
+// tooFarBack: what may not be left for the next minor may not be come back to from there either. The definition of the API compares
+// with the spec before, which need not be what members run.
+func tooFarBack(final string, highest *semver.Version) Problem {
+	target, err := semver.NewVersion(final)
+	if err != nil || target.Major() != highest.Major() || target.Minor() >= highest.Minor() {
+		return Problem{}
+	}
+	if floor := upgradeFloors[target.Minor()]; floor != nil && target.LessThan(floor) {
+		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but a member runs %s, from which etcd goes back to %s or a later %d.%d only; set it to one of these", final, highest, floor, floor.Major(), floor.Minor())}
+	}
+	return Problem{}
+}
+
+// versionRefused says why the members cannot come to the version of the spec, or nothing if they can.
+func (v *view) versionRefused() Problem {
+	return versionHop(v.Cluster.Spec.Version, v.Cluster.Spec.FinalVersion, v.running())
 }
 
 // extremes are the lowest and the highest of some versions.
@@ -193,15 +230,15 @@ func downgrade(v *view, p *plan) bool {
 		p.actions = append(p.actions, CancelDowngrade{Via: leader.Name})
 		return true
 	case !older:
+	case !v.versionRefused().IsZero():
+		p.blocked, p.doing = v.versionRefused(), Problem{}
+		return true
 	case lowest.Minor() < 6:
 		p.blocked = Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version is %s but every member runs %s or later, and etcd can be downgraded from 3.6 on only", v.Cluster.Spec.FinalVersion, lowest)}
 		p.doing = Problem{}
 		return true
-	case asked == "" && v.foreign() != "":
-		p.doing.Message += "; waiting: " + v.foreign()
-		return true
-	case asked == "" && v.waitsFor() != "":
-		p.doing.Message += "; waiting: " + v.waitsFor()
+	case asked == "" && cmp.Or(v.foreign(), v.waitsFor()) != "":
+		p.doing.Message += "; waiting: " + cmp.Or(v.foreign(), v.waitsFor())
 		return true
 	case asked == "":
 		p.actions = append(p.actions, EnableDowngrade{Target: target, Via: leader.Name})
@@ -268,7 +305,7 @@ func (v *view) oldLog(m *memberView) int {
 	}
 	entries := v.Cluster.Spec.SnapshotCount + 1
 	if since := v.allSince36(nil); since > 0 && m.status.RaftApplied > since {
-		entries -= int(min(m.status.RaftApplied-since, uint64(entries)))
+		entries = max(0, entries-int(min(m.status.RaftApplied-since, math.MaxInt32)))
 	}
 	return entries
 }

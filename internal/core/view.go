@@ -54,7 +54,7 @@ func look(o Observation) *view {
 	v := &view{Observation: o, byName: map[string]*memberView{}, byID: map[string]*memberView{}}
 	v.Members = slices.SortedStableFunc(slices.Values(o.Members), func(a, b Member) int { return CompareNames(a.Name, b.Name) })
 	v.clusterID = o.Cluster.Recorded.ClusterID
-	if v.clusterID == "" {
+	if v.clusterID == "" && !o.awaits() {
 		v.clusterID = o.markedClusterID()
 	}
 	if v.clusterID != "" && o.Etcd.List.ClusterID != v.clusterID {
@@ -122,7 +122,8 @@ func (v *view) nameListed() {
 
 // findMembers tells the members that the cluster has from what is left of others. etcd's member list is what counts;
 // as long as it cannot be read, members are those that were recorded, and whatever has a StatefulSet: a StatefulSet is
-// made only after its member was added to the list, so that one without an entry is left over from a removed member.
+// made only after its member was added to the list, so that one without an entry is left over from a removed member. Since
+// a restore a StatefulSet says nothing: only those are members whose volumes have the restored data, or that were recorded since.
 func (v *view) findMembers() {
 	names := v.expected()
 	for _, m := range v.Members {
@@ -132,6 +133,10 @@ func (v *view) findMembers() {
 			v.leftovers = append(v.leftovers, v.byName[m.Name])
 			delete(v.byName, m.Name)
 		case v.Etcd.List.Known && v.leftOver(v.byName[m.Name]):
+			v.leftovers = append(v.leftovers, v.byName[m.Name])
+			delete(v.byName, m.Name)
+		case !v.Etcd.List.Known && v.Cluster.Restored != "" && m.Workload.Exists():
+			// It may be a member of what the cluster was before. With its peers of then it would be that cluster still.
 			v.leftovers = append(v.leftovers, v.byName[m.Name])
 			delete(v.byName, m.Name)
 		case !v.Etcd.List.Known && m.Workload.State != Missing:
@@ -212,7 +217,7 @@ func (v *view) leftOver(m *memberView) bool {
 
 // ours is whether a volume was made for this EtcdCluster object, or was taken over by it.
 func (v *view) ours(volume Volume) bool {
-	return volume.OwnerUID == v.Cluster.UID && (volume.ClusterID == "" || volume.ClusterID == v.clusterID)
+	return volume.OwnerUID == v.Cluster.UID && (volume.unsaid() || volume.ClusterID == v.clusterID)
 }
 
 // CompareNames orders names by length first, so that member 10 comes after member 9.
@@ -287,10 +292,11 @@ func (v *view) overdue(name string) bool {
 	return known && !before.Healthy && v.Now.Sub(before.HealthySince) > startPatience
 }
 
-// waking is whether the cluster has been woken from hibernation a short while ago.
+// waking is whether the cluster has been woken from hibernation, or was given its data, a short while ago.
 func (v *view) waking() bool {
 	before, _ := v.Cluster.Recorded.condition(Progressing)
-	return v.Cluster.Spec.Size > 0 && v.clusterID != "" && (before.Reason == ReasonHibernated || before.Reason == ReasonWaking && v.Now.Sub(before.Since) < startPatience)
+	slept := before.Reason == ReasonHibernated || before.Reason == ReasonRestoring
+	return v.Cluster.Spec.Size > 0 && v.clusterID != "" && (slept || before.Reason == ReasonWaking && v.Now.Sub(before.Since) < startPatience)
 }
 
 // everAnswered is whether a member was ever reported with an ID.
@@ -347,7 +353,7 @@ func (v *view) absence(m *memberView) Problem {
 	case m.Node.Gone:
 		return v.withoutNode(m)
 	case m.Workload.State == Foreign:
-		return nameTaken("StatefulSet", m.Name)
+		return NameTaken("StatefulSet", m.Name)
 	case !m.Workload.Exists():
 		return Problem{ReasonMemberDown, fmt.Sprintf("member %s has no StatefulSet", m.Name)}
 	case !m.Pod.Exists && !m.Workload.Problem.IsZero():
@@ -360,6 +366,8 @@ func (v *view) absence(m *memberView) Problem {
 		return v.sealedOff(m)
 	case !m.Pod.Running:
 		return Problem{ReasonMemberDown, fmt.Sprintf("pod of member %s is starting", m.Name)}
+	case m.status != nil && m.status.Refused:
+		return Problem{ReasonLoginRefused, loginRefusedMessage(m)}
 	case m.status != nil && m.status.Error != "":
 		return Problem{ReasonNotAnswering, fmt.Sprintf("member %s does not answer: %s", m.Name, m.status.Error)}
 	}
@@ -392,7 +400,7 @@ func (m *memberView) listedStarted() bool { return m.listed != nil && m.listed.S
 // marked is whether the cluster's ID is recorded on every volume of the member: it has run as part of it.
 func (m *memberView) marked() bool {
 	for _, volume := range m.Volumes {
-		if volume.ClusterID == "" {
+		if volume.unsaid() {
 			return false
 		}
 	}
@@ -404,6 +412,22 @@ func (m *memberView) outdated(want string) bool {
 	return m.Workload.MemberHash != want || m.Pod.Exists && m.Pod.MemberHash != want
 }
 
+// awaits is whether the cluster waits for the data of a backup. What a restore has put on its volumes so far does not count: it says
+// in the EtcdCluster when all of it is there, and no member is made before. An earlier EtcdCluster's volumes come first, whose data is not given up for that of
+// a backup.
+func (o Observation) awaits() bool {
+	return o.Cluster.Spec.Bootstrap != "" && o.Cluster.Recorded.ClusterID == "" && !slices.ContainsFunc(o.Members, func(m Member) bool {
+		return m.Workload.Exists() || slices.ContainsFunc(m.Volumes, func(volume Volume) bool { return volume.FoundedBy != o.Cluster.UID })
+	})
+}
+
+// Unsettled is what claims say instead of an ID while a restore gives their volumes other data: nobody knows whose data they have, and
+// an EtcdCluster that is made again meanwhile touches nothing.
+const Unsettled = "unsettled"
+
+// unsaid is whether the claim does not say whose data it has.
+func (v Volume) unsaid() bool { return v.ClusterID == "" || v.ClusterID == Unsettled }
+
 // markedClusterID is the cluster ID that all marked volumes agree on, or nothing.
 func (o Observation) markedClusterID() string {
 	id := ""
@@ -412,7 +436,7 @@ func (o Observation) markedClusterID() string {
 			if volume.ClusterID == "" || volume.Removed || volume.leaves(o.Cluster.UID) {
 				continue
 			}
-			if id != "" && id != volume.ClusterID {
+			if volume.ClusterID == Unsettled || id != "" && id != volume.ClusterID {
 				return ""
 			}
 			id = volume.ClusterID
@@ -451,15 +475,13 @@ func (v *view) findFounders() []string {
 
 func (v *view) memberName(ordinal int) string { return fmt.Sprintf("%s-%d", v.Cluster.Name, ordinal) }
 
-// newNames are names for members to be added, but for those that the user wants to be rid of.
-func (v *view) newNames(count int) []string {
-	var names []string
-	for ordinal := v.nextOrdinal(); len(names) < count; ordinal++ {
+// newName is the name of a member to be added: the next, unless the user wants to be rid of who would have it.
+func (v *view) newName() string {
+	for ordinal := v.nextOrdinal(); ; ordinal++ {
 		if name := v.memberName(ordinal); !slices.Contains(v.Cluster.Spec.Replace, name) {
-			names = append(names, name)
+			return name
 		}
 	}
-	return names
 }
 
 // nextOrdinal is one more than the highest ordinal that a member ever had, as far as anything shows it. Names are not used

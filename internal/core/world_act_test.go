@@ -121,9 +121,7 @@ func (w *world) actOnEtcd(action core.Action) bool {
 	case core.MoveLeader:
 		w.leader = step.To
 	case core.AddMember:
-		for _, name := range step.Members() {
-			w.list = append(w.list, &entry{name: name, learner: true})
-		}
+		w.list = append(w.list, &entry{name: step.Member, learner: true})
 		if step.EndDowngrade {
 			w.downgrade = ""
 		}

@@ -155,7 +155,7 @@ func (w *world) refusal(action core.Action) string {
 		switch {
 		case w.entry(step.Member) != nil:
 			return "Peer URLs already exists"
-		case learners+len(step.Also) >= w.Cluster.Spec.MaxLearners:
+		case learners >= w.Cluster.Spec.MaxLearners:
 			return "too many learner members in cluster"
 		case voters > 1 && connected < core.Quorum(voters+1):
 			return "unhealthy cluster"

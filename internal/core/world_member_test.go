@@ -163,7 +163,7 @@ func (w *world) tellPod(m *core.Member, word string) {
 	case "resized":
 		m.Pod.Resizing = ""
 	case "down":
-		m.Pod.Running, m.Pod.Ready = false, false
+		m.Pod.Running, m.Pod.Started, m.Pod.Ready = false, false, false
 	case "starting", "running", "ready":
 		if !m.Pod.Exists || m.Pod.Deleting {
 			w.pods++
@@ -177,7 +177,7 @@ func (w *world) tellPod(m *core.Member, word string) {
 			}
 		}
 		m.Pod.Problem = core.Problem{}
-		m.Pod.Running, m.Pod.Ready = key != "starting", key == "ready"
+		m.Pod.Running, m.Pod.Started, m.Pod.Ready = key != "starting", key != "starting", key == "ready"
 	default:
 		panic("a pod is not " + word)
 	}

@@ -78,6 +78,14 @@ func (p *Pool) Remove(ctx context.Context, address, id string) error {
 	})
 }
 
+// MovePeerURL makes etcd list another peer URL of a member.
+func (p *Pool) MovePeerURL(ctx context.Context, address, id, peerURL string) error {
+	return p.ofMember(ctx, address, "moving the peer URL of", id, func(ctx context.Context, c *clientv3.Client, id uint64) error {
+		_, err := c.MemberUpdate(ctx, id, []string{peerURL})
+		return err
+	})
+}
+
 // Disarm clears an alarm that was raised for a member.
 func (p *Pool) Disarm(ctx context.Context, address, id, alarm string) error {
 	kind, known := etcdserverpb.AlarmType_value[alarm]

@@ -4,6 +4,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,20 +30,56 @@ type Endpoint struct {
 	Member string
 	// Address is the client URL, by IP address: names of new members take a while to resolve.
 	Address string
+	// Credentials are for members that talk TLS.
+	Credentials *Credentials
+	// Login is for those that do not know the operator for root by its certificate, if they ask who is there.
+	Login *Login
+}
+
+// Credentials are those by which a member is talked to.
+type Credentials struct {
+	// Version tells them apart from earlier ones.
+	Version string
+	TLS     *tls.Config
 }
 
 // Pool holds one connection per member.
 type Pool struct {
 	mu      sync.Mutex
 	clients map[string]*clientv3.Client
-	closed  bool
+	// credentials are the newest of each address.
+	credentials map[string]*Credentials
+	// sessions are those of the addresses that the operator logs in to.
+	sessions map[string]*session
+	closed   bool
 }
 
 // errClosed is what is left of a pool that is closed.
 var errClosed = errors.New("the operator is stopping")
 
 // NewPool makes an empty pool.
-func NewPool() *Pool { return &Pool{clients: map[string]*clientv3.Client{}} }
+func NewPool() *Pool {
+	return &Pool{clients: map[string]*clientv3.Client{}, credentials: map[string]*Credentials{}, sessions: map[string]*session{}}
+}
+
+// Present makes the pool use the credentials of endpoints from now on. Where they have changed, the connection is made anew.
+func (p *Pool) Present(endpoints []Endpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.presentLogins(endpoints)
+	for _, endpoint := range endpoints {
+		before := p.credentials[endpoint.Address]
+		if endpoint.Credentials == nil || before != nil && before.Version == endpoint.Credentials.Version {
+			continue
+		}
+		p.credentials[endpoint.Address] = endpoint.Credentials
+		if c := p.clients[endpoint.Address]; c != nil && before != nil {
+			delete(p.clients, endpoint.Address)
+			// Whoever is using it at this moment is cut off, and asks again.
+			_ = c.Close()
+		}
+	}
+}
 
 // client gives the connection to an address, which is made at the first call and re-made by itself.
 func (p *Pool) client(address string) (*clientv3.Client, error) {
@@ -54,8 +91,14 @@ func (p *Pool) client(address string) (*clientv3.Client, error) {
 	if c := p.clients[address]; c != nil {
 		return c, nil
 	}
+	var secured *tls.Config
+	if credentials := p.credentials[address]; credentials != nil {
+		secured = credentials.TLS
+	}
+	bearer := bearer{p, address}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints:            []string{address},
+		TLS:                  secured,
 		DialTimeout:          callTimeout,
 		DialKeepAliveTime:    5 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
@@ -65,7 +108,7 @@ func (p *Pool) client(address string) (*clientv3.Client, error) {
 			// A member that restarts is back within a fraction of a second; gRPC's own back-off grows to two minutes.
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: time.Second,
-		})},
+		}), grpc.WithPerRPCCredentials(bearer), grpc.WithChainUnaryInterceptor(bearer.loggedIn)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("no etcd client for %s: %w", address, err)
@@ -79,6 +122,8 @@ func (p *Pool) Forget(address string) {
 	p.mu.Lock()
 	c := p.clients[address]
 	delete(p.clients, address)
+	delete(p.credentials, address)
+	delete(p.sessions, address)
 	p.mu.Unlock()
 	if c != nil {
 		_ = c.Close()
@@ -99,6 +144,7 @@ func (p *Pool) Close() {
 
 // Observe asks every member for its status, all at once, and one of those that know a leader for the member list.
 func (p *Pool) Observe(ctx context.Context, endpoints []Endpoint) core.Etcd {
+	p.Present(endpoints)
 	statuses := make([]core.Status, len(endpoints))
 	var wg sync.WaitGroup
 	for i, endpoint := range endpoints {
@@ -145,7 +191,7 @@ func (p *Pool) status(ctx context.Context, endpoint Endpoint) core.Status {
 	// Etcd's own client would wait out the timeout for a member that refuses connections.
 	answer, err := etcdserverpb.NewMaintenanceClient(c.ActiveConnection()).Status(ctx, &etcdserverpb.StatusRequest{}, grpc.WaitForReady(false))
 	if err != nil {
-		status.Error = plainError(err)
+		status.Error, status.Refused = plainError(err), isRefused(err)
 		return status
 	}
 	status.Answered = true
@@ -241,5 +287,5 @@ func plainError(err error) string {
 			return known
 		}
 	}
-	return text
+	return rpctypes.ErrorDesc(err)
 }

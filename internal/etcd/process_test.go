@@ -32,6 +32,8 @@ type cluster struct {
 	binary  string
 	extra   []string
 	members []*member
+	// login is that of the operator; nil as long as nobody asks.
+	login *etcd.Login
 }
 
 type member struct {
@@ -93,7 +95,7 @@ func (c *cluster) arguments(m *member, start core.Start) []string {
 	replacements := []string{
 		"/var/lib/etcd", m.folder,
 		fmt.Sprintf("0.0.0.0:%d", render.ClientPort), fmt.Sprintf("127.0.0.1:%d", m.client),
-		fmt.Sprintf("0.0.0.0:%d", render.PeerPort), fmt.Sprintf("127.0.0.1:%d", m.peer),
+		fmt.Sprintf("0.0.0.0:%d", render.PlainPeerPort), fmt.Sprintf("127.0.0.1:%d", m.peer),
 		fmt.Sprintf("0.0.0.0:%d", render.MetricsPort), fmt.Sprintf("127.0.0.1:%d", m.metrics),
 	}
 	var founders []string
@@ -181,7 +183,7 @@ func (c *cluster) await(pool *etcd.Pool, what string, so func(e core.Etcd) bool)
 func (c *cluster) endpoints() []etcd.Endpoint {
 	var all []etcd.Endpoint
 	for _, m := range c.members {
-		all = append(all, etcd.Endpoint{Member: m.name, Address: m.address()})
+		all = append(all, etcd.Endpoint{Member: m.name, Address: m.address(), Login: c.login})
 	}
 	return all
 }

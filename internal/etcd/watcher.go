@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ func (w *Watcher) Watch(cluster string, endpoints []Endpoint) {
 	if w.closed {
 		return
 	}
+	w.pool.Present(endpoints)
 	current := w.watches[cluster]
 	wanted := make(map[string]context.CancelFunc, len(endpoints))
 	for _, endpoint := range endpoints {
@@ -80,7 +82,7 @@ func (w *Watcher) follow(ctx context.Context, cluster, address string) {
 	for ctx.Err() == nil {
 		client, err := w.pool.client(address)
 		if err == nil {
-			w.stream(ctx, client, func() {
+			w.stream(ctx, address, client, func() {
 				up = true
 				w.notify(cluster)
 			})
@@ -98,9 +100,10 @@ func (w *Watcher) follow(ctx context.Context, cluster, address string) {
 
 // stream returns when the watch ends. It speaks the protocol itself: etcd's client would hide a lost connection by
 // making the watch again.
-func (w *Watcher) stream(ctx context.Context, client *clientv3.Client, created func()) {
+func (w *Watcher) stream(ctx context.Context, address string, client *clientv3.Client, created func()) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
+	token := w.pool.token(address)
 	stream, err := etcdserverpb.NewWatchClient(client.ActiveConnection()).Watch(ctx)
 	if err != nil {
 		return
@@ -112,6 +115,9 @@ func (w *Watcher) stream(ctx context.Context, client *clientv3.Client, created f
 	for {
 		answer, err := stream.Recv()
 		if err != nil || answer.Canceled {
+			if reason := answer.GetCancelReason(); isAboutLogin(errors.New(reason)) {
+				w.pool.refresh(ctx, address, token)
+			}
 			return
 		}
 		if answer.Created {

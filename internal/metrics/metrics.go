@@ -31,6 +31,21 @@ var (
 		Help: "Size of a member's database file in bytes.",
 	}, []string{"namespace", "cluster", "member"})
 
+	certificateExpiry = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "etcd_operator_certificate_expiry_timestamp_seconds",
+		Help: "When the first certificate of a plane (client, peer) expires, in seconds since 1970.",
+	}, []string{"namespace", "cluster", "plane"})
+
+	archiverReady = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "etcd_operator_cluster_archiver_ready",
+		Help: "Whether all changes of a cluster are stored, if they are to be: 1 while its archiver keeps up, 0 while not.",
+	}, []string{"namespace", "cluster"})
+
+	mirrorFollows = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "etcd_operator_cluster_mirror_follows",
+		Help: "Whether a cluster repeats what the etcd outside does that it is to mirror: 1 while it keeps up, 0 while not.",
+	}, []string{"namespace", "cluster"})
+
 	steps = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "etcd_operator_steps_total",
 		Help: "Steps that the operator has carried out.",
@@ -43,7 +58,7 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(members, conditions, leaderChanges, dbSize, steps, stepFailures)
+	metrics.Registry.MustRegister(members, conditions, leaderChanges, dbSize, certificateExpiry, archiverReady, mirrorFollows, steps, stepFailures)
 }
 
 // Report publishes what was reported of a cluster, and what has changed since the last report.
@@ -64,6 +79,11 @@ func Report(namespace, cluster string, before, report core.Report) {
 			dbSize.DeleteLabelValues(namespace, cluster, m.Name)
 		}
 	}
+	for _, c := range before.Conditions {
+		if !slices.ContainsFunc(report.Conditions, func(now core.Condition) bool { return now.Type == c.Type }) {
+			conditions.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "cluster": cluster, "type": c.Type})
+		}
+	}
 	for _, c := range report.Conditions {
 		for _, status := range []core.Truth{core.True, core.False, core.Unknown} {
 			value := 0.0
@@ -77,6 +97,39 @@ func Report(namespace, cluster string, before, report core.Report) {
 	if before.Leader != "" && report.Leader != "" && before.Leader != report.Leader {
 		changes.Inc()
 	}
+}
+
+// Certificates publishes when certificates expire.
+func Certificates(namespace, cluster string, planes []core.Plane) {
+	for _, plane := range []core.PlaneName{core.PlaneClient, core.PlanePeer} {
+		i := slices.IndexFunc(planes, func(p core.Plane) bool { return p.Name == plane && !p.Expires.IsZero() })
+		if i < 0 {
+			certificateExpiry.DeleteLabelValues(namespace, cluster, string(plane))
+			continue
+		}
+		certificateExpiry.WithLabelValues(namespace, cluster, string(plane)).Set(float64(planes[i].Expires.Unix()))
+	}
+}
+
+// Archiver publishes whether the archiver of a cluster keeps up; nil if there is to be none.
+func Archiver(namespace, cluster string, ready *bool) {
+	publish(archiverReady, namespace, cluster, ready)
+}
+
+func publish(gauge *prometheus.GaugeVec, namespace, cluster string, truth *bool) {
+	switch {
+	case truth == nil:
+		gauge.DeleteLabelValues(namespace, cluster)
+	case *truth:
+		gauge.WithLabelValues(namespace, cluster).Set(1)
+	default:
+		gauge.WithLabelValues(namespace, cluster).Set(0)
+	}
+}
+
+// Mirror publishes whether the mirror of a cluster keeps up with its source; nil if there is to be none.
+func Mirror(namespace, cluster string, follows *bool) {
+	publish(mirrorFollows, namespace, cluster, follows)
 }
 
 // noRole is the role of members that have never answered.
@@ -112,6 +165,8 @@ func Forget(namespace, cluster string) {
 	conditions.DeletePartialMatch(labels)
 	leaderChanges.DeletePartialMatch(labels)
 	dbSize.DeletePartialMatch(labels)
+	certificateExpiry.DeletePartialMatch(labels)
+	archiverReady.DeletePartialMatch(labels)
 	steps.DeletePartialMatch(labels)
 	stepFailures.DeletePartialMatch(labels)
 }

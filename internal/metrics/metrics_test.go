@@ -54,11 +54,11 @@ func TestLifeOfACluster(t *testing.T) {
 			{Name: "demo-1", Role: core.RoleVoter, Healthy: true},
 			{Name: "demo-2"},
 		},
-		Conditions: []core.Condition{{Type: core.Available, Status: core.True}},
+		Conditions: []core.Condition{{Type: core.Available, Status: core.True}, {Type: core.AuthReady, Status: core.True}},
 	}
 	metrics.Report("default", "demo", core.Report{}, one)
 	expect(t, "etcd_operator_members", map[string]float64{"healthy leader": 1, "healthy voter": 1, "unhealthy none": 1})
-	expect(t, "etcd_operator_cluster_condition", map[string]float64{"True Available": 1})
+	expect(t, "etcd_operator_cluster_condition", map[string]float64{"True Available": 1, "True AuthReady": 1})
 	expect(t, "etcd_operator_db_size_bytes", map[string]float64{"demo-0": 7})
 	expect(t, "etcd_operator_cluster_leader_changes_total", map[string]float64{})
 

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,4 +178,22 @@ func TestDataProblemInTheOtherLogFormat(t *testing.T) {
 	if got := dataProblem(strings.ReplaceAll(text, "invalid database", "timeout")); got != "" {
 		t.Errorf("got %q for a database that is in use", got)
 	}
+}
+
+// FuzzDataProblem: a member's volume is given up for what is known to prove it, and for nothing that the operating system is to blame
+// for.
+func FuzzDataProblem(f *testing.F) {
+	for _, test := range append(recordedTexts, harmlessTexts...) {
+		f.Add(test.text)
+	}
+	known := []core.Reason{"", core.ReasonMemberRemoved, core.ReasonDataDiffers, core.ReasonVolumeEmpty, core.ReasonDataCorrupt}
+	f.Fuzz(func(t *testing.T, text string) {
+		if got := dataProblem(text); !slices.Contains(known, got) {
+			t.Errorf("%q", got)
+		}
+		if got := dataProblem(text + "\n" + notTheData[0]); got != "" {
+			t.Errorf("got %q though %s", got, notTheData[0])
+		}
+		_ = diskFull(text)
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -31,13 +32,29 @@ var now = time.Date(2030, 1, 1, 12, 0, 0, 123_456, time.UTC)
 type members struct {
 	asked  []etcd.Endpoint
 	answer core.Etcd
+	// store are its users and roles, unread why they cannot be read, and question what was asked last.
+	store    core.AuthStore
+	unread   error
+	reads    int
+	question etcd.AuthQuestion
+	// closed lets nobody in without a login.
+	closed bool
 }
 
 func (m *members) Observe(_ context.Context, endpoints []etcd.Endpoint) core.Etcd {
 	m.asked = endpoints
 	answer := m.answer
+	if m.closed && (len(endpoints) == 0 || endpoints[0].Login == nil) {
+		return core.Etcd{Statuses: []core.Status{{Member: "demo-0", Error: "etcdserver: user name is empty", Refused: true}}}
+	}
 	answer.List.Members = slices.Clone(answer.List.Members)
 	return answer
+}
+
+func (m *members) ReadAuth(_ context.Context, _ string, question etcd.AuthQuestion) (core.AuthStore, error) {
+	m.reads++
+	m.question = question
+	return m.store, m.unread
 }
 
 // lists makes etcd list members by their peer URLs.
@@ -50,6 +67,8 @@ type situation struct {
 	cluster *v1alpha1.EtcdCluster
 	objects []client.Object
 	etcd    members
+	// operator are the pods of the operator that observes.
+	operator render.Operator
 	// fail makes reads fail.
 	fail interceptor.Funcs
 }
@@ -85,6 +104,7 @@ func (s *situation) client(t *testing.T) client.Client {
 		return func(o client.Object) []string { return []string{get(o.(*corev1.Event))} }
 	}
 	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(s.objects...).WithInterceptorFuncs(s.fail).
+		WithIndex(&batchv1.Job{}, metav1.ObjectNameField, func(o client.Object) []string { return []string{o.GetName()} }).
 		WithIndex(&corev1.Event{}, "involvedObject.uid", event(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })).
 		WithIndex(&corev1.Event{}, "reason", event(func(e *corev1.Event) string { return e.Reason })).
 		WithIndex(&corev1.Event{}, "type", event(func(e *corev1.Event) string { return e.Type })).
@@ -94,7 +114,7 @@ func (s *situation) client(t *testing.T) client.Client {
 func (s *situation) try(t *testing.T) (observe.Observed, error) {
 	t.Helper()
 	reader := s.client(t)
-	o := observe.Observer{Cache: reader, Live: reader, Etcd: &s.etcd, Domain: "cluster.local", Now: func() time.Time { return now }}
+	o := observe.Observer{Cache: reader, Live: reader, Etcd: &s.etcd, Domain: "cluster.local", Operator: s.operator, Now: func() time.Time { return now }}
 	return o.Observe(context.Background(), s.cluster)
 }
 

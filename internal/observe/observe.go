@@ -15,7 +15,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -31,6 +30,7 @@ import (
 // Etcd asks the members of a cluster.
 type Etcd interface {
 	Observe(ctx context.Context, endpoints []etcd.Endpoint) core.Etcd
+	ReadAuth(ctx context.Context, address string, question etcd.AuthQuestion) (core.AuthStore, error)
 }
 
 // Observer reads clusters.
@@ -42,12 +42,18 @@ type Observer struct {
 	Etcd Etcd
 	// Domain is the DNS domain of the Kubernetes cluster.
 	Domain string
+	// Operator are the operator's own pods.
+	Operator render.Operator
+	// Agents are what is the same for all agents.
+	Agents render.Agents
 	Now    func() time.Time
 
 	// reach remembers the nodes that volumes can be reached from.
 	reach sync.Map
 	// watch remembers since when there has been a look at anything.
 	watch watch
+	// accesses remembers what there was of passwords, by the cluster's UID. To forget it only means to read and to ask again.
+	accesses sync.Map
 }
 
 // Observed is an observation, with what acting on it needs.
@@ -56,6 +62,8 @@ type Observed struct {
 	Render render.Cluster
 	// Endpoints are the members that run, as the operator reaches them.
 	Endpoints []etcd.Endpoint
+	// Passwords are those of etcd's users that are to have one.
+	Passwords map[string]string
 }
 
 // holdings is what Kubernetes has of a cluster.
@@ -68,8 +76,8 @@ type holdings struct {
 // Observe reads one cluster: what Kubernetes has, then what etcd says. In this order a StatefulSet without an entry in the
 // member list is one whose member was removed, since it was made after the entry.
 func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (Observed, error) {
-	recorded := Recorded(cluster)
-	built := render.Cluster{EtcdCluster: cluster, Domain: o.Domain}
+	recorded := sinceRestore(cluster, Recorded(cluster))
+	built := render.Cluster{EtcdCluster: cluster, Domain: o.Domain, Operator: o.Operator}
 	held, err := o.holdings(ctx, built)
 	if err != nil {
 		return Observed{}, err
@@ -80,17 +88,37 @@ func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (
 	observed.Cluster = core.Cluster{
 		Namespace: cluster.Namespace, Name: cluster.Name, UID: string(cluster.UID),
 		Generation: cluster.Generation, Deleting: !cluster.DeletionTimestamp.IsZero(), Recorded: recorded,
+		Restored: cluster.Annotations[render.AnnotationRestoredClusterID],
 	}
 	if observed.Cluster.Deleting {
+		o.accesses.Delete(cluster.UID)
 		return observed, nil
 	}
-	observed.Endpoints = endpoints(held.pods)
-	observed.Etcd = o.Etcd.Observe(ctx, observed.Endpoints)
-	for i := range observed.Etcd.List.Members {
-		l := &observed.Etcd.List.Members[i]
-		l.Name = built.MemberOf(l.PeerURL)
+	planes, err := o.planes(ctx, built, held)
+	if err != nil {
+		return Observed{}, err
 	}
+	access, err := o.access(ctx, built, recorded)
+	if err != nil {
+		return Observed{}, err
+	}
+	own := credentials(built, planes)
+	observed.Endpoints = endpoints(built, held.pods, own, access.login)
+	observed.Etcd = o.Etcd.Observe(ctx, observed.Endpoints)
+	if access.login == nil && refused(observed.Etcd) {
+		// etcd asks who is there though nothing here says so: its data may be that of an earlier cluster.
+		if err := o.own(ctx, built, access); err != nil {
+			return Observed{}, err
+		}
+		observed.Endpoints = endpoints(built, held.pods, own, access.login)
+		observed.Etcd = o.Etcd.Observe(ctx, observed.Endpoints)
+	}
+	observed.Auth, observed.Passwords = o.readAuth(ctx, recorded, access, observed), access.passwords
+	built.PeerURLs = peerURLs(built, held, observed.Etcd.List)
 	built = o.target(built, recorded, held, observed.Etcd)
+	moves(built, observed.Etcd.List)
+	built.Trust = trust(built, planes)
+	observed.Planes = o.presented(ctx, built, planes, observed.Endpoints)
 	observed.Render, observed.Cluster.Spec = built, spec(cluster, built, memberNames(recorded, observed.Etcd))
 	if observed.Objects, err = o.objects(ctx, built); err != nil {
 		return Observed{}, err
@@ -102,6 +130,24 @@ func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (
 		return Observed{}, err
 	}
 	return observed, nil
+}
+
+// peerURLs names the members of the list, and says where they are reached. Before there is a list, those that found the cluster
+// have been told.
+func peerURLs(c render.Cluster, held holdings, list core.MemberList) map[string]string {
+	urls := map[string]string{}
+	for i := range list.Members {
+		l := &list.Members[i]
+		if l.Name = c.MemberOf(l.PeerURL); l.Name != "" {
+			urls[l.Name] = l.PeerURL
+		}
+	}
+	for i := range held.workloads {
+		if !list.Known {
+			maps.Copy(urls, render.InitialURLs(&held.workloads[i]))
+		}
+	}
+	return urls
 }
 
 // memberNames are the members whose client URLs are published.
@@ -135,13 +181,18 @@ func spec(cluster *v1alpha1.EtcdCluster, built render.Cluster, members []string)
 			replace = append(replace, name)
 		}
 	}
+	size := int(*cluster.Spec.Size)
+	if built.Sleeps() {
+		size = 0
+	}
 	return core.Spec{
-		Size: int(*cluster.Spec.Size), Version: built.Spec.Version, FinalVersion: cluster.Spec.Version,
+		Size: size, Restore: built.HeldBy(), Bootstrap: built.BeginsWith(), Version: built.Spec.Version, FinalVersion: cluster.Spec.Version,
 		MemberHash: built.MemberHash(), RestartHash: built.RestartHash(), StorageHash: built.StorageHash(),
 		MaxLearners: built.MaxLearners(), SnapshotCount: built.SnapshotCount(), Replace: replace,
 		UnhealthyAfter: cluster.Spec.Healing.MemberUnhealthyAfter.Duration,
 		KeepRemoved:    cluster.Spec.Storage.Retention.WhenScaled == v1alpha1.RetentionRetain,
 		InMemory:       cluster.Spec.Storage.Medium == v1alpha1.StorageMediumMemory,
+		Peers:          built.Peers(),
 		Paused:         cluster.Spec.Paused, Selector: labels.SelectorFromSet(built.Selector()).String(),
 		Endpoints: built.Endpoints(members),
 	}
@@ -157,17 +208,26 @@ func (o *Observer) holdings(ctx context.Context, c render.Cluster) (holdings, er
 	if err := o.Cache.List(ctx, &pods, ours...); err != nil {
 		return holdings{}, fmt.Errorf("listing the pods of %s/%s: %w", c.Namespace, c.Name, err)
 	}
-	var claims corev1.PersistentVolumeClaimList
-	if err := o.Cache.List(ctx, &claims, ours...); err != nil {
-		return holdings{}, fmt.Errorf("listing the claims of %s/%s: %w", c.Namespace, c.Name, err)
+	claims, err := claims(ctx, o.Cache, c)
+	if err != nil {
+		return holdings{}, err
 	}
 	// A label can be set by anyone. What counts as a member's has its name and, for pods, its owner too. Pods whose
 	// StatefulSet is gone count: they are in the way of the next one.
 	return holdings{
 		workloads: slices.DeleteFunc(workloads.Items, func(w appsv1.StatefulSet) bool { return !isMember(c, w.Name) }),
 		pods:      slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !IsMemberPod(c, &p) }),
-		claims:    slices.DeleteFunc(claims.Items, func(p corev1.PersistentVolumeClaim) bool { return !isMemberClaim(c, &p) }),
+		claims:    claims,
 	}, nil
+}
+
+// claims are those of the members, also of those that have gone.
+func claims(ctx context.Context, reader client.Reader, c render.Cluster) ([]corev1.PersistentVolumeClaim, error) {
+	var list corev1.PersistentVolumeClaimList
+	if err := reader.List(ctx, &list, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
+		return nil, fmt.Errorf("listing the claims of %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.PersistentVolumeClaim) bool { return !isMemberClaim(c, &p) }), nil
 }
 
 // smallestVolume is the capacity of the smallest data volume, in bytes; 0 if none is bound yet.
@@ -205,7 +265,7 @@ func (o *Observer) objects(ctx context.Context, c render.Cluster) ([]core.Object
 	var objects []core.Object
 	for _, wanted := range c.Objects() {
 		object := core.Object{Kind: wanted.GetObjectKind().GroupVersionKind().Kind, Name: wanted.GetName()}
-		live, err := render.Copy(wanted)
+		live, err := render.Empty(wanted)
 		if err != nil {
 			return nil, err
 		}
@@ -229,29 +289,32 @@ func (o *Observer) objects(ctx context.Context, c render.Cluster) ([]core.Object
 	return o.surplus(ctx, c, objects)
 }
 
-// surplus adds the disruption budget of a cluster that has one voter only by now: it would make its node impossible to
-// drain.
+// surplus adds the objects of ours that should not exist any more.
 func (o *Observer) surplus(ctx context.Context, c render.Cluster, objects []core.Object) ([]core.Object, error) {
-	budget := &policyv1.PodDisruptionBudget{}
-	err := o.Cache.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Name}, budget)
-	switch {
-	case apierrors.IsNotFound(err):
-	case err != nil:
-		return nil, fmt.Errorf("reading PodDisruptionBudget %s/%s: %w", c.Namespace, c.Name, err)
-	case c.Voters < 2 && metav1.IsControlledBy(budget, c.EtcdCluster) && budget.DeletionTimestamp == nil:
-		objects = append(objects, core.Object{Kind: "PodDisruptionBudget", Name: budget.Name, State: core.Surplus})
+	for _, unwanted := range c.Surplus() {
+		kind := unwanted.GetObjectKind().GroupVersionKind().Kind
+		live, err := render.Empty(unwanted)
+		if err != nil {
+			return nil, err
+		}
+		err = o.Cache.Get(ctx, client.ObjectKeyFromObject(unwanted), live)
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return nil, fmt.Errorf("reading %s %s/%s: %w", kind, c.Namespace, unwanted.GetName(), err)
+		case metav1.IsControlledBy(live, c.EtcdCluster) && live.GetDeletionTimestamp() == nil:
+			objects = append(objects, core.Object{Kind: kind, Name: live.GetName(), State: core.Surplus})
+		}
 	}
 	return objects, nil
 }
 
 // state compares one live object with what would be applied.
 func state(c render.Cluster, live client.Object, applied *unstructured.Unstructured) (core.ObjectState, error) {
-	owner := metav1.GetControllerOf(live)
 	switch {
-	case owner != nil && owner.Kind == "EtcdCluster" && owner.Name == c.Name && owner.UID != c.UID:
-		// It belongs to an earlier cluster of this name, and goes with it.
+	case ofEarlier(live, c):
 		return core.Leaving, nil
-	case !metav1.IsControlledBy(live, c.EtcdCluster):
+	case foreign(live, c):
 		return core.Foreign, nil
 	case live.GetDeletionTimestamp() != nil:
 		return core.Leaving, nil
@@ -266,18 +329,23 @@ func state(c render.Cluster, live client.Object, applied *unstructured.Unstructu
 	return core.Current, nil
 }
 
+// foreign is whether an object belongs to someone else.
+func foreign(live client.Object, c render.Cluster) bool {
+	return !metav1.IsControlledBy(live, c.EtcdCluster) && !ofEarlier(live, c)
+}
+
 // staleConfigs are the configurations that neither the spec nor any member refers to.
 func (o *Observer) staleConfigs(ctx context.Context, c render.Cluster, held holdings) ([]core.StaleConfig, error) {
 	var configs corev1.ConfigMapList
 	if err := o.Cache.List(ctx, &configs, client.InNamespace(c.Namespace), client.MatchingLabels(c.Selector())); err != nil {
 		return nil, fmt.Errorf("listing the ConfigMaps of %s/%s: %w", c.Namespace, c.Name, err)
 	}
-	used := []string{c.ConfigMap()}
+	used := []string{c.ConfigMap(), c.TrustConfigMap()}
 	for i := range held.workloads {
-		used = append(used, configOf(held.workloads[i].Spec.Template.Spec))
+		used = append(used, configsOf(held.workloads[i].Spec.Template.Spec)...)
 	}
 	for i := range held.pods {
-		used = append(used, configOf(held.pods[i].Spec))
+		used = append(used, configsOf(held.pods[i].Spec)...)
 	}
 	var stale []core.StaleConfig
 	for i := range configs.Items {
@@ -300,16 +368,27 @@ func versionOf(pod corev1.PodSpec) string {
 	return ""
 }
 
-// configOf is the ConfigMap that a pod's etcd reads its settings from.
-func configOf(pod corev1.PodSpec) string {
+// trustOf is the ConfigMap with whom a pod's etcd trusts; none if it talks no TLS.
+func trustOf(pod corev1.PodSpec) (names []string) {
+	for i := range pod.Volumes {
+		if volume := &pod.Volumes[i]; volume.Name == render.TrustVolume && volume.ConfigMap != nil {
+			names = append(names, volume.ConfigMap.Name)
+		}
+	}
+	return names
+}
+
+// configsOf are the ConfigMaps that a pod's etcd reads its settings from, and whom it trusts.
+func configsOf(pod corev1.PodSpec) []string {
+	names := trustOf(pod)
 	for _, container := range pod.Containers {
 		for _, source := range container.EnvFrom {
 			if container.Name == render.ContainerName && source.ConfigMapRef != nil {
-				return source.ConfigMapRef.Name
+				names = append(names, source.ConfigMapRef.Name)
 			}
 		}
 	}
-	return ""
+	return names
 }
 
 // members joins what belongs to each member: by the member's label, checked against the owner.
@@ -338,6 +417,7 @@ func (o *Observer) members(ctx context.Context, c render.Cluster, held holdings,
 		pod := &held.pods[i]
 		m := member(memberOf(pod))
 		m.Pod = ObservePod(pod)
+		o.explainWaitingPod(ctx, c, pod, &m.Pod)
 		// What the node never has was accepted, and noted, before the kubelet said so. Of another wish that says nothing.
 		infeasible := m.Pod.ResizeRefused && m.Pod.MemberHash == c.MemberHash()
 		if infeasible {
@@ -370,9 +450,8 @@ func (o *Observer) workload(c render.Cluster, live *appsv1.StatefulSet) (core.Wo
 		w.InitialCluster = strings.Split(initial, ",")
 	}
 	w.Retry, _ = strconv.ParseInt(live.Annotations[render.AnnotationRetry], 10, 64)
-	stopped := c.Spec.Size != nil && *c.Spec.Size == 0
 	wanted := c.Fitting(live).StatefulSet(core.ApplyMember{
-		Member: live.Name, Start: w.Start, InitialCluster: w.InitialCluster, Stopped: stopped, Retry: w.Retry,
+		Member: live.Name, Start: w.Start, InitialCluster: w.InitialCluster, Stopped: c.Sleeps(), Retry: w.Retry,
 	})
 	applied, err := render.Applied(wanted)
 	if err != nil {
@@ -396,17 +475,25 @@ func memberOf(pod *corev1.Pod) string { return metav1.GetControllerOf(pod).Name 
 // endpoints are the members that run, as the operator reaches them: by IP address, since the names of pods that have
 // just started do not resolve yet. A member that is stopping is left alone: etcd waits for open streams, ours too, for
 // seconds before it stops.
-func endpoints(pods []corev1.Pod) []etcd.Endpoint {
+func endpoints(c render.Cluster, pods []corev1.Pod, credentials *secured, login *etcd.Login) []etcd.Endpoint {
 	var reachable []etcd.Endpoint
 	for i := range pods {
 		pod := &pods[i]
 		if pod.Status.PodIP == "" || pod.DeletionTimestamp != nil || !ObservePod(pod).Running {
 			continue
 		}
-		reachable = append(reachable, etcd.Endpoint{
+		endpoint := etcd.Endpoint{
 			Member:  memberOf(pod),
 			Address: "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(render.ClientPort)),
-		})
+		}
+		if render.TalksTLS(pod.Spec) && credentials != nil {
+			endpoint.Address = "https" + strings.TrimPrefix(endpoint.Address, "http")
+			endpoint.Credentials = credentials.of(c.Host(endpoint.Member))
+		}
+		if endpoint.Credentials == nil || !credentials.root() {
+			endpoint.Login = login
+		}
+		reachable = append(reachable, endpoint)
 	}
 	slices.SortFunc(reachable, func(a, b etcd.Endpoint) int { return strings.Compare(a.Member, b.Member) })
 	return reachable

@@ -21,6 +21,12 @@ import (
 // defaultClassAnnotations mark the StorageClass that claims without a class get; Kubernetes honors the older one too.
 var defaultClassAnnotations = []string{"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"}
 
+// The fields that name StorageClasses.
+const (
+	classField    = "spec.storage.storageClassName"
+	walClassField = "spec.storage.wal.storageClassName"
+)
+
 // longestMessage bounds what is quoted from elsewhere.
 const longestMessage = 400
 
@@ -48,6 +54,7 @@ func ObservePod(pod *corev1.Pod) core.Pod {
 		status := &pod.Status.ContainerStatuses[i]
 		if status.Name == render.ContainerName {
 			observed.Running = status.State.Running != nil
+			observed.Started = status.Started != nil && *status.Started
 		}
 	}
 	return observed
@@ -104,10 +111,8 @@ func covers(has, asked corev1.ResourceList) bool {
 
 // podProblem says why a pod's etcd does not run, if that would not mend itself.
 func podProblem(pod *corev1.Pod) core.Problem {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
-			return core.Problem{Reason: core.ReasonUnschedulable, Message: fmt.Sprintf("pod %s cannot be scheduled: %s", pod.Name, shorten(condition.Message))}
-		}
+	if problem := unschedulable(pod); !problem.IsZero() {
+		return problem
 	}
 	for i := range pod.Status.ContainerStatuses {
 		if status := &pod.Status.ContainerStatuses[i]; status.Name == render.ContainerName {
@@ -117,7 +122,32 @@ func podProblem(pod *corev1.Pod) core.Problem {
 	return core.Problem{}
 }
 
-func containerProblem(pod string, status *corev1.ContainerStatus) core.Problem {
+// agentProblem says why no container of an agent runs.
+func agentProblem(pod *corev1.Pod) core.Problem {
+	if problem := unschedulable(pod); !problem.IsZero() {
+		return problem
+	}
+	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
+		for i := range statuses {
+			if problem := waitingProblem(pod.Name, &statuses[i]); !problem.IsZero() {
+				return problem
+			}
+		}
+	}
+	return core.Problem{}
+}
+
+func unschedulable(pod *corev1.Pod) core.Problem {
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
+			return core.Problem{Reason: core.ReasonUnschedulable, Message: fmt.Sprintf("pod %s cannot be scheduled: %s", pod.Name, shorten(condition.Message))}
+		}
+	}
+	return core.Problem{}
+}
+
+// waitingProblem says why a container has not been made.
+func waitingProblem(pod string, status *corev1.ContainerStatus) core.Problem {
 	if waiting := status.State.Waiting; waiting != nil {
 		switch waiting.Reason {
 		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable":
@@ -125,6 +155,13 @@ func containerProblem(pod string, status *corev1.ContainerStatus) core.Problem {
 		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 			return core.Problem{Reason: core.ReasonContainerConfig, Message: fmt.Sprintf("pod %s: %s: %s", pod, waiting.Reason, shorten(waiting.Message))}
 		}
+	}
+	return core.Problem{}
+}
+
+func containerProblem(pod string, status *corev1.ContainerStatus) core.Problem {
+	if problem := waitingProblem(pod, status); !problem.IsZero() {
+		return problem
 	}
 	ended := status.State.Terminated
 	if ended == nil {
@@ -166,16 +203,29 @@ func shorten(text string) string {
 
 // claimProblem says why a claim gets no volume.
 func (o *Observer) claimProblem(ctx context.Context, claim *corev1.PersistentVolumeClaim) core.Problem {
-	if class := claim.Spec.StorageClassName; class != nil && *class != "" {
-		err := o.Live.Get(ctx, client.ObjectKey{Name: *class}, &storagev1.StorageClass{})
-		if apierrors.IsNotFound(err) {
-			return core.Problem{Reason: core.ReasonStorageClassMissing, Message: fmt.Sprintf("claim %s wants StorageClass %q, which does not exist: make it, or set spec.storage.storageClassName to one of: %s", claim.Name, *class, o.classes(ctx))}
-		}
-	} else if class == nil && o.noDefaultClass(ctx) {
-		return core.Problem{Reason: core.ReasonStorageClassMissing, Message: fmt.Sprintf("claim %s names no StorageClass and there is no default one: set spec.storage.storageClassName to one of: %s", claim.Name, o.classes(ctx))}
+	field := classField
+	if strings.HasPrefix(claim.Name, render.WALVolume+"-") {
+		field = walClassField
+	}
+	if problem := o.classMissing(ctx, field, claim.Spec.StorageClassName); !problem.IsZero() {
+		problem.Message = fmt.Sprintf("claim %s gets no volume: %s", claim.Name, problem.Message)
+		return problem
 	}
 	if message := o.warning(ctx, claim.Namespace, string(claim.UID), "ProvisioningFailed"); message != "" {
 		return core.Problem{Reason: core.ReasonVolumePending, Message: fmt.Sprintf("claim %s gets no volume: %s", claim.Name, message)}
+	}
+	return core.Problem{}
+}
+
+// classMissing says that there is no StorageClass as a field of the spec asks for it.
+func (o *Observer) classMissing(ctx context.Context, field string, class *string) core.Problem {
+	switch {
+	case class == nil:
+		if o.noDefaultClass(ctx) {
+			return core.Problem{Reason: core.ReasonStorageClassMissing, Message: fmt.Sprintf("there is no default StorageClass: set %s to one of: %s", field, o.classes(ctx))}
+		}
+	case *class != "" && apierrors.IsNotFound(o.Live.Get(ctx, client.ObjectKey{Name: *class}, &storagev1.StorageClass{})):
+		return core.Problem{Reason: core.ReasonStorageClassMissing, Message: fmt.Sprintf("StorageClass %s does not exist: make it, or set %s to one of: %s", *class, field, o.classes(ctx))}
 	}
 	return core.Problem{}
 }

@@ -104,15 +104,15 @@ func TestWhyAClaimHasNoVolume(t *testing.T) {
 	}{
 		"class missing": {
 			new("fsat"), []client.Object{class("fast", true), class("slow", false)}, core.ReasonStorageClassMissing,
-			`claim data-demo-0-0 wants StorageClass "fsat", which does not exist: make it, or set spec.storage.storageClassName to one of: fast, slow`,
+			`claim data-demo-0-0 gets no volume: StorageClass fsat does not exist: make it, or set spec.storage.storageClassName to one of: fast, slow`,
 		},
 		"there is no class at all": {
 			new("fsat"), nil, core.ReasonStorageClassMissing,
-			`claim data-demo-0-0 wants StorageClass "fsat", which does not exist: make it, or set spec.storage.storageClassName to one of: (there are none)`,
+			`claim data-demo-0-0 gets no volume: StorageClass fsat does not exist: make it, or set spec.storage.storageClassName to one of: (there are none)`,
 		},
 		"no default": {
 			nil, []client.Object{class("slow", false)}, core.ReasonStorageClassMissing,
-			"claim data-demo-0-0 names no StorageClass and there is no default one: set spec.storage.storageClassName to one of: slow",
+			"claim data-demo-0-0 gets no volume: there is no default StorageClass: set spec.storage.storageClassName to one of: slow",
 		},
 		"provisioner fails":                                  {new("fast"), []client.Object{class("fast", true), event}, core.ReasonVolumePending, "claim data-demo-0-0 gets no volume: disk quota reached"},
 		"it waits for its pod":                               {new("fast"), []client.Object{class("fast", true)}, "", ""},

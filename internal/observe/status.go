@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
 func isCluster(owner metav1.OwnerReference) bool {
@@ -32,15 +34,14 @@ func Recorded(cluster *v1alpha1.EtcdCluster) core.Report {
 		Endpoints:          status.Endpoints,
 		Selector:           status.Selector,
 		MeasuredAt:         timeOf(status.MeasuredAt),
+		Auth:               recordedAuth(status.Auth),
 	}
 	for _, c := range status.Conditions {
 		// Others may keep conditions of their own here.
-		if c.Type != core.Available && c.Type != core.Progressing && c.Type != core.Degraded {
+		if !slices.Contains([]string{core.Available, core.Progressing, core.Degraded, core.CertificatesValid, core.AuthReady}, c.Type) {
 			continue
 		}
-		report.Conditions = append(report.Conditions, core.Condition{
-			Type: c.Type, Status: core.Truth(c.Status), Reason: core.Reason(c.Reason), Message: c.Message, Since: c.LastTransitionTime.Time,
-		})
+		report.Conditions = append(report.Conditions, readCondition(c))
 	}
 	for i := range status.Members {
 		m := &status.Members[i]
@@ -51,6 +52,18 @@ func Recorded(cluster *v1alpha1.EtcdCluster) core.Report {
 		})
 	}
 	return report
+}
+
+// sinceRestore leaves out what the status says of an etcd cluster whose data has been replaced by another one's since. The names that
+// were used stay used.
+func sinceRestore(cluster *v1alpha1.EtcdCluster, recorded core.Report) core.Report {
+	id := cluster.Annotations[render.AnnotationRestoredClusterID]
+	if id == "" || id == recorded.ClusterID {
+		return recorded
+	}
+	recorded.ClusterID, recorded.Members, recorded.Leader, recorded.Version = id, nil, "", ""
+	recorded.MemberCount, recorded.ReadyMembers = 0, 0
+	return recorded
 }
 
 // Status writes a report as the status of a cluster.
@@ -69,12 +82,10 @@ func Status(report core.Report) v1alpha1.EtcdClusterStatus {
 		Endpoints:          report.Endpoints,
 		Selector:           report.Selector,
 		MeasuredAt:         timeTo(report.MeasuredAt),
+		Auth:               authStatus(report.Auth),
 	}
 	for _, c := range report.Conditions {
-		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: c.Type, Status: metav1.ConditionStatus(c.Status), Reason: string(c.Reason), Message: c.Message,
-			LastTransitionTime: metav1.NewTime(c.Since), ObservedGeneration: report.ObservedGeneration,
-		})
+		writeCondition(&status.Conditions, c, report.ObservedGeneration)
 	}
 	var largest int64
 	for _, m := range report.Members {
@@ -82,11 +93,56 @@ func Status(report core.Report) v1alpha1.EtcdClusterStatus {
 		status.Members = append(status.Members, v1alpha1.MemberStatus{
 			Name: m.Name, ID: m.ID, Role: v1alpha1.MemberRole(m.Role), Version: m.Version, Healthy: m.Healthy,
 			HealthySince: timeTo(m.HealthySince), Message: m.Message,
-			DBSize: bytes(m.Figures.DBSize), DBSizeInUse: bytes(m.Figures.DBSizeInUse), Revision: m.Figures.Revision, RaftLag: m.Figures.RaftLag,
+			DBSize: inBytes(m.Figures.DBSize), DBSizeInUse: inBytes(m.Figures.DBSizeInUse), Revision: m.Figures.Revision, RaftLag: m.Figures.RaftLag,
 		})
 	}
-	status.DBSize = bytes(largest)
+	status.DBSize = inBytes(largest)
 	return status
+}
+
+func recordedAuth(status *v1alpha1.AuthStatus) core.AuthReport {
+	if status == nil {
+		return core.AuthReport{}
+	}
+	report := core.AuthReport{
+		Managed: true, Enabled: status.Mode == v1alpha1.AuthEnabled, Revision: uint64(max(status.Revision, 0)), Hash: status.Hash, Roles: status.Roles,
+	}
+	for _, user := range status.Users {
+		report.Users = append(report.Users, core.AuthUserReport{Name: user.Name, Login: core.Login(user.Login)})
+	}
+	return report
+}
+
+func authStatus(report core.AuthReport) *v1alpha1.AuthStatus {
+	if !report.Managed {
+		return nil
+	}
+	status := &v1alpha1.AuthStatus{
+		Mode: v1alpha1.AuthDisabled, Hash: report.Hash, Roles: report.Roles,
+		Revision: int64(report.Revision), //nolint:gosec // It counts changes.
+	}
+	if report.Enabled {
+		status.Mode = v1alpha1.AuthEnabled
+	}
+	for _, user := range report.Users {
+		status.Users = append(status.Users, v1alpha1.AuthUserStatus{Name: user.Name, Login: v1alpha1.AuthLogin(user.Login)})
+	}
+	return status
+}
+
+// readCondition reads a condition of a status.
+func readCondition(c metav1.Condition) core.Condition {
+	return core.Condition{
+		Type: c.Type, Status: core.Truth(c.Status), Reason: core.Reason(c.Reason), Message: c.Message, Since: c.LastTransitionTime.Time,
+	}
+}
+
+// writeCondition writes a condition to a status.
+func writeCondition(to *[]metav1.Condition, c core.Condition, generation int64) {
+	meta.SetStatusCondition(to, metav1.Condition{
+		Type: c.Type, Status: metav1.ConditionStatus(c.Status), Reason: string(c.Reason), Message: c.Message,
+		LastTransitionTime: metav1.NewTime(c.Since), ObservedGeneration: generation,
+	})
 }
 
 func timeOf(t *metav1.Time) time.Time {
@@ -111,7 +167,7 @@ func valueOf(q *resource.Quantity) int64 {
 	return q.Value()
 }
 
-func bytes(size int64) *resource.Quantity {
+func inBytes(size int64) *resource.Quantity {
 	if size == 0 {
 		return nil
 	}

@@ -23,6 +23,12 @@ func fullReport() core.Report {
 			{Type: core.Available, Status: core.True, Reason: core.ReasonQuorumServes, Message: "m1", Since: at.Add(-time.Hour)},
 			{Type: core.Progressing, Status: core.False, Reason: core.ReasonSettled, Message: "m2", Since: at},
 			{Type: core.Degraded, Status: core.Unknown, Reason: core.ReasonNotAnswering, Message: "m3", Since: at.Add(-time.Minute)},
+			{Type: core.CertificatesValid, Status: core.True, Reason: core.ReasonValid, Message: "m4", Since: at},
+			{Type: core.AuthReady, Status: core.True, Reason: core.ReasonAuthEnabled, Message: "m5", Since: at},
+		},
+		Auth: core.AuthReport{
+			Managed: true, Enabled: true, Revision: 17, Hash: "h", Roles: []string{"app"},
+			Users: []core.AuthUserReport{{Name: "app", Login: core.LoginPassword}, {Name: "web", Login: core.LoginCertificate}},
 		},
 		Members: []core.MemberReport{
 			{
@@ -86,6 +92,12 @@ func TestEqualSeesEverything(t *testing.T) {
 		"figure":      func(r *core.Report) { r.Members[0].Figures.Revision++ },
 		"health":      func(r *core.Report) { r.Members[1].HealthySince = r.MeasuredAt },
 		"one less":    func(r *core.Report) { r.Members = r.Members[:1] },
+		"auth":        func(r *core.Report) { r.Auth.Enabled = false },
+		"unmanaged":   func(r *core.Report) { r.Auth = core.AuthReport{} },
+		"revision":    func(r *core.Report) { r.Auth.Revision++ },
+		"hash":        func(r *core.Report) { r.Auth.Hash = "i" },
+		"role":        func(r *core.Report) { r.Auth.Roles = nil },
+		"login":       func(r *core.Report) { r.Auth.Users[0].Login = core.LoginCertificate },
 	} {
 		changed := fullReport()
 		change(&changed)

@@ -35,6 +35,7 @@ func (o *Observer) target(built render.Cluster, recorded core.Report, held holdi
 		fleet.Runs, fleet.Asleep = append(fleet.Runs, version), true
 	}
 	fleet.Joining = etcd.List.Joining(int(*built.Spec.Size))
+	built.PeersBoth = peersBoth(built, held, etcd.List)
 	built.VolumeSize = smallestVolume(held.claims)
 	built.Voters = voters(int(*built.Spec.Size), recorded, etcd)
 	if next := core.Waypoint(built.Spec.Version, fleet); next != built.Spec.Version {

@@ -104,6 +104,52 @@ func TestVotersOfTheBudget(t *testing.T) {
 	}
 }
 
+// TestHowMembersOfKeptVolumesAreReached: where nothing but claims tells how members are listed, those that take the volumes over
+// listen to both unless all claims say that the members are reached as is asked for.
+func TestHowMembersOfKeptVolumesAreReached(t *testing.T) {
+	secured := func(s *situation) { s.cluster.Spec.Security.TLS.Peer.Mode = v1alpha1.PeerTLSRequired }
+	says := func(member, peers string) func(*situation) {
+		return func(s *situation) {
+			claim := s.claim(member)
+			claim.Annotations[render.AnnotationClusterID], claim.Annotations[render.AnnotationPeers] = "c1", peers
+			s.add(claim)
+		}
+	}
+	empty := func(s *situation) { s.add(s.claim("demo-1")) }
+	removed := func(s *situation) {
+		claim := s.claim("demo-1")
+		claim.Annotations[render.AnnotationClusterID], claim.Annotations[render.AnnotationRemoved] = "c1", render.Removed
+		s.add(claim)
+	}
+	made := func(s *situation) { s.add(s.workload(t, "demo-1")) }
+	known := func(s *situation) { s.lists(s.listed("demo-0"), s.listed("demo-1")) }
+	for name, test := range map[string]struct {
+		given []func(*situation)
+		want  core.Peers
+	}{
+		"plain, taken over as such":         {[]func(*situation){says("demo-0", ""), says("demo-1", "")}, core.PeersPlain},
+		"plain, to talk TLS":                {[]func(*situation){secured, says("demo-0", ""), says("demo-1", "")}, core.PeersBoth},
+		"TLS, taken over as such":           {[]func(*situation){secured, says("demo-0", "TLS"), says("demo-1", "TLS")}, core.PeersTLS},
+		"TLS, to talk plain":                {[]func(*situation){says("demo-0", "TLS"), says("demo-1", "TLS")}, core.PeersBoth},
+		"on the way to TLS":                 {[]func(*situation){secured, says("demo-0", "both"), says("demo-1", "TLS")}, core.PeersBoth},
+		"in words of another operator":      {[]func(*situation){says("demo-0", "quic")}, core.PeersBoth},
+		"a claim that never had data":       {[]func(*situation){secured, says("demo-0", "TLS"), empty}, core.PeersTLS},
+		"one of a removed member":           {[]func(*situation){secured, says("demo-0", "TLS"), removed}, core.PeersTLS},
+		"its StatefulSet knows better":      {[]func(*situation){secured, says("demo-0", "TLS"), says("demo-1", ""), made}, core.PeersTLS},
+		"the list knows better than claims": {[]func(*situation){secured, says("demo-0", ""), says("demo-1", ""), known}, core.PeersTLS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSituation()
+			for _, given := range test.given {
+				given(s)
+			}
+			if got := s.observe(t).Cluster.Spec.Peers; got != test.want {
+				t.Errorf("members are to talk %s, not %s", got, test.want)
+			}
+		})
+	}
+}
+
 // TestSurplusBudget: with a single voter it would make its node impossible to drain.
 func TestSurplusBudget(t *testing.T) {
 	surplus := func(change func(s *situation, b *policyv1.PodDisruptionBudget)) []core.Object {

@@ -31,6 +31,7 @@ func (o *Observer) volume(ctx context.Context, c render.Cluster, claim *corev1.P
 		FoundedBy:   claim.Annotations[render.AnnotationFoundedBy],
 		ClusterID:   claim.Annotations[render.AnnotationClusterID],
 		Version:     claim.Annotations[render.AnnotationVersion],
+		Peers:       render.RecordedPeers(claim),
 		Removed:     claim.Annotations[render.AnnotationRemoved] == render.Removed,
 		KeptWanted:  c.Spec.Storage.Retention.WhenDeleted != v1alpha1.RetentionDelete,
 		Size:        claim.Spec.Resources.Requests.Storage().Value(),

@@ -13,6 +13,9 @@ import (
 // Applied turns an object into what is sent to the API server: the fields that we set and no others, with their hash
 // beside them.
 func Applied(object client.Object) (*unstructured.Unstructured, error) {
+	if untyped, is := object.(*unstructured.Unstructured); is {
+		object = untyped.DeepCopy() // The converter does not copy it.
+	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 	if err != nil {
 		return nil, fmt.Errorf("%T %s/%s cannot be written as JSON: %w", object, object.GetNamespace(), object.GetName(), err)
@@ -29,13 +32,19 @@ func Applied(object client.Object) (*unstructured.Unstructured, error) {
 	return applied, nil
 }
 
-// Copy copies an object.
-func Copy(object client.Object) (client.Object, error) {
-	clone, ok := object.DeepCopyObject().(client.Object)
-	if !ok {
-		return nil, fmt.Errorf("%T %s/%s cannot be copied", object, object.GetNamespace(), object.GetName())
+// Empty is an empty object of the same kind, to read into. What is read into one that is not empty may keep fields of that, and
+// an owner would make a foreign object look like ours.
+func Empty(object client.Object) (client.Object, error) {
+	if untyped, is := object.(*unstructured.Unstructured); is {
+		empty := &unstructured.Unstructured{}
+		empty.SetGroupVersionKind(untyped.GroupVersionKind())
+		return empty, nil
 	}
-	return clone, nil
+	empty, ok := reflect.New(reflect.TypeOf(object).Elem()).Interface().(client.Object)
+	if !ok {
+		return nil, fmt.Errorf("there is no empty %T to read %s/%s into", object, object.GetNamespace(), object.GetName())
+	}
+	return empty, nil
 }
 
 // prune removes what Go's zero values leave behind: nulls and the empty status of claim templates.
@@ -109,8 +118,12 @@ func KeepStorage(applied *unstructured.Unstructured, live *appsv1.StatefulSet) e
 	return nil
 }
 
-// contains is whether live has everything that wanted has. Entries of lists that have a name are found by it, so that
-// others may add theirs; lists without names must be equal in length and order.
+// atomic are fields of which the API server takes all or nothing from whoever applies them. What selects must be just as it was
+// applied: one label more selects other pods, and what is added to a rule changes whom it lets in.
+var atomic = map[string]bool{"selector": true, "podSelector": true, "ingress": true}
+
+// contains is whether live has everything that wanted has, and of atomic fields nothing else. Entries of lists that have a name
+// are found by it, so that others may add theirs; lists without names must be equal in length and order.
 func contains(live, wanted any) bool {
 	switch want := wanted.(type) {
 	case map[string]any:
@@ -119,7 +132,7 @@ func contains(live, wanted any) bool {
 			return len(want) == 0 && live == nil
 		}
 		for key, value := range want {
-			if !contains(have[key], value) {
+			if !contains(have[key], value) || atomic[key] && !reflect.DeepEqual(have[key], value) {
 				return false
 			}
 		}

@@ -1,11 +1,15 @@
 package render_test
 
 import (
+	"reflect"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -96,6 +100,58 @@ func TestNoticesDrift(t *testing.T) {
 			holds(t, set, applied, false)
 		})
 	}
+}
+
+// TestNoticesWhatIsAdded: what selects pods, and who may connect, is all or nothing. One label more, and a Service leads nowhere,
+// and a budget or a policy protects nobody.
+func TestNoticesWhatIsAdded(t *testing.T) {
+	service, budget, policy := &corev1.Service{}, &policyv1.PodDisruptionBudget{}, &networkingv1.NetworkPolicy{}
+	everybody := networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{}}
+	exists := metav1.LabelSelectorRequirement{Key: "a", Operator: metav1.LabelSelectorOpExists}
+	for name, test := range map[string]struct {
+		live   client.Object
+		change func()
+	}{
+		"a label of a Service":      {service, func() { service.Spec.Selector["a"] = "b" }},
+		"a label of a budget":       {budget, func() { budget.Spec.Selector.MatchLabels["a"] = "b" }},
+		"a requirement of a budget": {budget, func() { budget.Spec.Selector.MatchExpressions = append(budget.Spec.Selector.MatchExpressions, exists) }},
+		"a label of a policy":       {policy, func() { policy.Spec.PodSelector.MatchLabels["a"] = "b" }},
+		"a requirement of a policy": {policy, func() {
+			policy.Spec.PodSelector.MatchExpressions = append(policy.Spec.PodSelector.MatchExpressions, exists)
+		}},
+		"a rule of a policy":                  {policy, func() { policy.Spec.Ingress = append(policy.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{}) }},
+		"a rule taken away":                   {policy, func() { policy.Spec.Ingress = policy.Spec.Ingress[1:] }},
+		"a peer of a rule":                    {policy, func() { policy.Spec.Ingress[0].From = append(policy.Spec.Ingress[0].From, everybody) }},
+		"a rule for all, by naming nobody":    {policy, func() { policy.Spec.Ingress[0].From = nil }},
+		"a rule for all that names somebody":  {policy, func() { policy.Spec.Ingress[3].From = policy.Spec.Ingress[0].From }},
+		"a label of a peer that needs none":   {policy, func() { policy.Spec.Ingress[2].From[2].PodSelector.MatchLabels = map[string]string{"a": "b"} }},
+		"a namespace of a peer":               {policy, func() { policy.Spec.Ingress[0].From[0].NamespaceSelector = &metav1.LabelSelector{} }},
+		"more ports of a rule":                {policy, func() { policy.Spec.Ingress[0].Ports[0].EndPort = new(int32(9999)) }},
+		"a policy for what members reach too": {policy, func() { policy.Spec.PolicyTypes = append(policy.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			applied := asApplied(t, everything(), test.live)
+			holds(t, test.live, applied, true)
+			test.change()
+			holds(t, test.live, applied, false)
+		})
+	}
+}
+
+// asApplied makes live the last supporting object of its kind, as it is after it was applied.
+func asApplied(t *testing.T, c render.Cluster, live client.Object) *unstructured.Unstructured {
+	t.Helper()
+	var applied *unstructured.Unstructured
+	for _, object := range c.Objects() {
+		if reflect.TypeOf(object) == reflect.TypeOf(live) {
+			applied = mustApply(t, object)
+		}
+	}
+	reflect.ValueOf(live).Elem().SetZero()
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, live); err != nil {
+		t.Fatal(err)
+	}
+	return applied
 }
 
 // TestTwoMountsOfOneVolume: they are told apart by their path.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -28,11 +29,13 @@ func TestGolden(t *testing.T) {
 		cluster render.Cluster
 		member  core.ApplyMember
 	}{
-		{"default", plain(), core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: founders}},
+		{"plain", plain(), core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: founders}},
 		{"sealed", plain(), core.ApplyMember{Member: "demo-0", Start: core.StartSealed, Retry: 7}},
 		{"join", plain(), core.ApplyMember{Member: "demo-7", Start: core.StartJoin, InitialCluster: []string{"demo-1", "demo-7"}}},
 		{"everything", everything(), core.ApplyMember{Member: "demo-1", Start: core.StartSealed}},
 		{"version-3.5", version35(), core.ApplyMember{Member: "demo-0", Start: core.StartSealed, Stopped: true}},
+		{"default", tls(), core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: founders}},
+		{"tls-on-its-way", tlsOnItsWay(), core.ApplyMember{Member: "demo-3", Start: core.StartJoin, InitialCluster: []string{"demo-0", "demo-3"}}},
 		{"memory", memory(), core.ApplyMember{Member: "demo-0", Start: core.StartBootstrap, InitialCluster: []string{"demo-0"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -40,20 +43,77 @@ func TestGolden(t *testing.T) {
 			for _, object := range append(test.cluster.Objects(), test.cluster.StatefulSet(test.member)) {
 				text = append(append(text, "---\n"...), yamlOf(t, object)...)
 			}
-			path := filepath.Join("testdata", test.name+".yaml")
-			if *update {
-				if err := os.WriteFile(path, text, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			golden, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(golden), string(text)); diff != "" {
-				t.Errorf("not as in %s (run with -update if that is meant):\n%s", path, diff)
-			}
+			golden(t, test.name, text)
 		})
+	}
+}
+
+// golden compares with what is kept under a name.
+func golden(t *testing.T, name string, text []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".yaml")
+	if *update {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(text)); diff != "" {
+		t.Errorf("not as in %s (run with -update if that is meant):\n%s", path, diff)
+	}
+}
+
+// TestGoldenArchiver shows the Deployment of an archiver: of a cluster that asks for nothing else, and of one that sets all.
+func TestGoldenArchiver(t *testing.T) {
+	for name, c := range map[string]render.Cluster{"archiver": archived(tls(), v1alpha1.AgentSpec{}), "archiver-everything": archived(everything(), v1alpha1.AgentSpec{
+		ServiceAccountName: "backup", NodeSelector: map[string]v1alpha1.LabelValue{"pool": "backup"},
+		Resources: &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")}},
+	})} {
+		deployment, err := c.Archiver(render.Agents{Image: "etcd-operator:1", Version: "1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, yamlOf(t, deployment))
+	}
+}
+
+// archived is a cluster of three members, one of them a learner, whose changes are stored.
+func archived(c render.Cluster, agent v1alpha1.AgentSpec) render.Cluster {
+	seconds := func(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Second} }
+	c.Spec.Backup = &v1alpha1.BackupSpec{
+		Store: v1alpha1.BackupStore{S3: &v1alpha1.S3Store{
+			Bucket: "etcd", Region: "us-east-1", CredentialsSecret: &v1alpha1.SecretName{Name: "s3"}, CASecret: &v1alpha1.SecretName{Name: "s3-ca"},
+		}},
+		Encryption: &v1alpha1.BackupEncryption{Recipients: []string{"age1"}, IdentitySecret: &v1alpha1.SecretName{Name: "identity"}},
+		Agent:      &agent,
+		Continuous: &v1alpha1.ContinuousBackup{FlushInterval: seconds(5), SegmentSize: quantity("8Mi"), KeepFor: seconds(604800), BaseEvery: seconds(86400)},
+	}
+	c.Status.ClusterID = "cdf8"
+	c.Status.Members = []v1alpha1.MemberStatus{{Name: "demo-2", Role: core.RoleLeader}, {Name: "demo-0", Role: core.RoleVoter}, {Name: "demo-3", Role: core.RoleLearner}}
+	return c
+}
+
+// An archiver runs only where there is something that will stay the same to follow.
+func TestArchives(t *testing.T) {
+	now := metav1.Now()
+	for name, change := range map[string]func(*v1alpha1.EtcdCluster){
+		"not asked for": func(c *v1alpha1.EtcdCluster) { c.Spec.Backup.Continuous = nil },
+		"no backups":    func(c *v1alpha1.EtcdCluster) { c.Spec.Backup = nil },
+		"not founded":   func(c *v1alpha1.EtcdCluster) { c.Status.ClusterID = "" },
+		"hibernates":    func(c *v1alpha1.EtcdCluster) { c.Spec.Size = new(int32(0)) },
+		"is deleted":    func(c *v1alpha1.EtcdCluster) { c.DeletionTimestamp = &now },
+		"is restored":   func(c *v1alpha1.EtcdCluster) { c.Annotations = map[string]string{render.AnnotationRestore: "undo"} },
+	} {
+		c := archived(plain(), v1alpha1.AgentSpec{})
+		if !c.Archives() {
+			t.Fatal("it is not archived although it could be")
+		}
+		if change(c.EtcdCluster); c.Archives() {
+			t.Errorf("%s: it is archived", name)
+		}
 	}
 }
 
@@ -70,7 +130,7 @@ func yamlOf(t *testing.T, object client.Object) []byte {
 	return text
 }
 
-// plain is a cluster as the API server fills it in when nothing is asked for.
+// plain is a cluster as the API server fills it in when nothing is asked for but that TLS is off.
 func plain() render.Cluster {
 	cluster := &v1alpha1.EtcdCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "demo", UID: "uid-1"}}
 	cluster.Spec = v1alpha1.EtcdClusterSpec{
@@ -89,6 +149,23 @@ func version35() render.Cluster {
 	c := plain()
 	c.Spec.Version = "3.5.30"
 	c.Spec.Config = map[string]v1alpha1.ConfigValue{"experimental-initial-corrupt-check": "false", "snapshot-count": "5000"}
+	return c
+}
+
+// tls is a cluster as the API server fills it in when nothing is asked for, with whom its members trust.
+func tls() render.Cluster {
+	c := plain()
+	c.Spec.Security.TLS.Client.Mode, c.Spec.Security.TLS.Peer.Mode = v1alpha1.ClientTLSRequired, v1alpha1.PeerTLSRequired
+	c.Trust = map[core.PlaneName]string{core.PlaneClient: "those of the clients", core.PlanePeer: "those of the peers"}
+	return c
+}
+
+// tlsOnItsWay is a cluster of 3.5 that is on its way to TLS: one member is listed at its new URL already.
+func tlsOnItsWay() render.Cluster {
+	c := tls()
+	c.Spec.Version, c.Spec.Security.TLS.Client.Mode = "3.5.33", v1alpha1.ClientTLSPermissive
+	c.PeersBoth = true
+	c.PeerURLs = map[string]string{"demo-0": "https://demo-0-0.demo-peer.default.svc.cluster.local:2380"}
 	return c
 }
 
@@ -111,6 +188,21 @@ func everything() render.Cluster {
 	}
 	c.Spec.Services.Client = v1alpha1.ClientService{
 		Type: corev1.ServiceTypeNodePort, Annotations: map[string]v1alpha1.AnnotationValue{"example.com/balance": "internal"},
+	}
+	c.Operator = render.Operator{Namespace: "etcd-operator-system", Labels: map[string]string{"app.kubernetes.io/component": "manager"}}
+	c.Spec.Security.NetworkPolicy = v1alpha1.NetworkPolicySpec{
+		Mode: v1alpha1.NetworkPolicyEnabled,
+		Clients: []v1alpha1.NetworkPeer{
+			{PodSelector: &v1alpha1.LabelSelector{}},
+			{
+				NamespaceSelector: &v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "storage"}},
+				PodSelector: &v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelRequirement{
+					{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: []v1alpha1.LabelValue{"a", "b"}},
+				}},
+			},
+			{IPBlock: &v1alpha1.IPBlock{CIDR: "192.0.2.0/24", Except: []string{"192.0.2.128/25"}}},
+		},
+		Metrics: []v1alpha1.NetworkPeer{{Anyone: &v1alpha1.Anyone{}}},
 	}
 	c.Spec.PodTemplate = v1alpha1.PodTemplate{
 		Metadata: v1alpha1.PodMetadata{

@@ -44,7 +44,8 @@ func (c Cluster) podHash(withResources bool) string {
 		Metadata v1alpha1.PodMetadata            `json:"metadata"`
 		Pod      v1alpha1.PodSpec                `json:"pod"`
 		Quota    string                          `json:"quota,omitempty"`
-	}{c.Image(), c.Spec.Config, c.Spec.PodTemplate.Metadata, pod, quota})
+		TLS      string                          `json:"tls,omitempty"`
+	}{c.Image(), c.Spec.Config, c.Spec.PodTemplate.Metadata, pod, quota, c.tlsHash()})
 }
 
 // StorageHash stands for everything that the user asked of a member's volumes.

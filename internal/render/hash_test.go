@@ -23,6 +23,8 @@ func TestMemberHashStays(t *testing.T) {
 		"larger volumes":                              func(c *render.Cluster) { c.Spec.Storage.Size = quantity("20Gi") },
 		"another retention":                           func(c *render.Cluster) { c.Spec.Storage.Retention.WhenDeleted = v1alpha1.RetentionDelete },
 		"another kind of Service":                     func(c *render.Cluster) { c.Spec.Services.Client.Type = corev1.ServiceTypeLoadBalancer },
+		"a policy of the network":                     func(c *render.Cluster) { c.Spec.Security.NetworkPolicy.Mode = v1alpha1.NetworkPolicyEnabled },
+		"another namespace of the operator":           func(c *render.Cluster) { c.Operator.Namespace = "elsewhere" },
 		"a pause":                                     func(c *render.Cluster) { c.Spec.Paused = true },
 		"a newer operator, for another set of voters": func(c *render.Cluster) { c.Voters = 5 },
 	} {
@@ -158,7 +160,8 @@ func TestHashesAreFixed(t *testing.T) {
 		c               render.Cluster
 		member, storage string
 	}{
-		"default":    {plain(), "6c404ad1da", "287706429f"},
+		"plain":      {plain(), "6c404ad1da", "287706429f"},
+		"default":    {tls(), "61c375bd89", "287706429f"},
 		"everything": {everything(), "227683ae23", "b877b514bf"},
 	} {
 		if member, storage := test.c.MemberHash(), test.c.StorageHash(); member != test.member || storage != test.storage {

@@ -18,7 +18,7 @@ import (
 // TestHowMembersStart: what a member is told about the others, and whether the cluster is there already.
 func TestHowMembersStart(t *testing.T) {
 	url := func(member string) string {
-		return member + "=http://" + member + "-0.demo-peer.default.svc.cluster.local:2380"
+		return member + "=http://" + member + "-0.demo-peer.default.svc.cluster.local:2382"
 	}
 	for name, test := range map[string]struct {
 		member         core.ApplyMember
@@ -94,6 +94,28 @@ func TestSealingChangesAnnotationsOnly(t *testing.T) {
 		if !reflect.DeepEqual(made, sealed) || !slices.Contains(started(made), "--initial-cluster-state=existing") {
 			t.Errorf("%v, want %v", made, sealed)
 		}
+	}
+}
+
+// TestEtcdctlInMembers: etcdctl that somebody runs in a member's pod shows the member's certificate, unless the user has told it
+// another one. No variable is there twice, which the API server would refuse.
+func TestEtcdctlInMembers(t *testing.T) {
+	c := tls()
+	c.Spec.PodTemplate.Spec.Env = []corev1.EnvVar{{Name: "ETCDCTL_CERT", Value: "/mine"}}
+	got := map[string]string{}
+	for _, variable := range c.StatefulSet(core.ApplyMember{Member: "demo-0", Start: core.StartSealed}).Spec.Template.Spec.Containers[0].Env {
+		if _, twice := got[variable.Name]; twice {
+			t.Errorf("%s is there twice", variable.Name)
+		}
+		if strings.HasPrefix(variable.Name, "ETCDCTL_") {
+			got[variable.Name] = variable.Value
+		}
+	}
+	want := map[string]string{
+		"ETCDCTL_CACERT": "/var/lib/etcd-tls/trust/client.crt", "ETCDCTL_CERT": "/mine", "ETCDCTL_KEY": "/var/lib/etcd-tls/server-tls/tls.key",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the variables are %v, not %v", got, want)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestAddresses(t *testing.T) {
 	if got := c.Endpoints([]string{"demo-0", "demo-1"}); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := c.PeerURL("demo-0"); got != "http://demo-0-0.demo-peer.default.svc.example.org:2380" {
+	if got := c.PeerURL("demo-0"); got != "http://demo-0-0.demo-peer.default.svc.example.org:2382" {
 		t.Error(got)
 	}
 	if owner := c.ClaimOwner(); owner.Controller != nil || owner.UID != c.UID || owner.Kind != "EtcdCluster" {

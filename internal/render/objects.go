@@ -20,8 +20,26 @@ import (
 // Objects are the supporting objects of a cluster, in the order in which they are applied.
 func (c Cluster) Objects() []client.Object {
 	objects := []client.Object{c.configMap(), c.peerService(), c.clientService()}
+	if len(c.Planes()) > 0 {
+		objects = append(objects, c.trust())
+	}
 	if c.Voters > 1 {
 		objects = append(objects, c.disruptionBudget())
+	}
+	if c.isolated() {
+		objects = append(objects, c.networkPolicy())
+	}
+	return objects
+}
+
+// Surplus are the objects that a cluster may have had, and should not have any more.
+func (c Cluster) Surplus() []client.Object {
+	var objects []client.Object
+	if c.Voters <= 1 {
+		objects = append(objects, c.disruptionBudget())
+	}
+	if !c.isolated() {
+		objects = append(objects, c.networkPolicy())
 	}
 	return objects
 }
@@ -183,7 +201,8 @@ func (c Cluster) peerService() *corev1.Service {
 			PublishNotReadyAddresses: true,
 			Selector:                 c.Selector(),
 			Ports: []corev1.ServicePort{
-				servicePort("client", ClientPort), servicePort("peer", PeerPort), servicePort("metrics", MetricsPort),
+				servicePort("client", ClientPort), servicePort("peer", PeerPort), servicePort("plain-peer", PlainPeerPort),
+				servicePort("metrics", MetricsPort),
 			},
 		},
 	}
@@ -200,6 +219,11 @@ func (c Cluster) clientService() *corev1.Service {
 			Selector: c.Selector(),
 			Ports:    []corev1.ServicePort{servicePort("client", ClientPort)},
 		},
+	}
+	if c.Mirrors() {
+		// No pod has it: clients wait until the cluster has all that the source has.
+		service.Spec.Selector = maps.Clone(service.Spec.Selector)
+		service.Spec.Selector[AnnotationMirrors] = "ended"
 	}
 	if len(c.Spec.Services.Client.Annotations) > 0 {
 		service.Annotations = map[string]string{}

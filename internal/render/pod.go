@@ -77,13 +77,14 @@ func (c Cluster) container(member core.ApplyMember) corev1.Container {
 		ImagePullPolicy: want.ImagePullPolicy,
 		Command:         []string{"/usr/local/bin/etcd"},
 		Args:            c.args(member),
-		Env:             append(slices.Clone(want.Env), startVariables()...),
+		Env:             slices.Concat(want.Env, startVariables(), c.etcdctlVariables()),
 		EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: c.ConfigMap()},
 		}}},
 		Ports: []corev1.ContainerPort{
 			{Name: "client", ContainerPort: ClientPort, Protocol: corev1.ProtocolTCP},
 			{Name: "peer", ContainerPort: PeerPort, Protocol: corev1.ProtocolTCP},
+			{Name: "plain-peer", ContainerPort: PlainPeerPort, Protocol: corev1.ProtocolTCP},
 			{Name: "metrics", ContainerPort: MetricsPort, Protocol: corev1.ProtocolTCP},
 		},
 		VolumeMounts:             append([]corev1.VolumeMount{{Name: DataVolume, MountPath: dataMount}}, c.extraMounts()...),
@@ -98,6 +99,23 @@ func (c Cluster) container(member core.ApplyMember) corev1.Container {
 	setProbes(&container)
 	container.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: farewell}}}
 	return container
+}
+
+// etcdctlVariables are where etcdctl finds a certificate when somebody runs it in a member's pod: that of the member, which etcd
+// uses as a client itself. What the user sets stays. It is not told where to connect: etcdctl refuses a flag that is a variable
+// as well, and the member's own address is its default.
+func (c Cluster) etcdctlVariables() []corev1.EnvVar {
+	if !c.talksTLS(core.PlaneClient) {
+		return nil
+	}
+	variables := []corev1.EnvVar{
+		{Name: "ETCDCTL_CACERT", Value: tlsMount + "/" + TrustVolume + "/" + string(core.PlaneClient) + ".crt"},
+		{Name: "ETCDCTL_CERT", Value: tlsMount + "/" + serverVolume + "/" + KeyCertificate},
+		{Name: "ETCDCTL_KEY", Value: tlsMount + "/" + serverVolume + "/" + KeyPrivate},
+	}
+	return slices.DeleteFunc(variables, func(v corev1.EnvVar) bool {
+		return slices.ContainsFunc(c.Spec.PodTemplate.Spec.Env, func(own corev1.EnvVar) bool { return own.Name == v.Name })
+	})
 }
 
 // farewell is for how many seconds a member that is to stop still serves. Until the Services have forgotten it a client that
@@ -139,6 +157,8 @@ func (c Cluster) extraMounts() []corev1.VolumeMount {
 	if c.Spec.Storage.WAL != nil {
 		mounts = append(mounts, corev1.VolumeMount{Name: WALVolume, MountPath: walMount})
 	}
+	_, certificates := c.tlsVolumes()
+	mounts = append(mounts, certificates...)
 	return append(mounts, c.Spec.PodTemplate.Spec.VolumeMounts...)
 }
 
@@ -149,12 +169,24 @@ func (c Cluster) volumes() []corev1.Volume {
 			EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: c.Spec.Storage.Size},
 		}})
 	}
+	certificates, _ := c.tlsVolumes()
+	volumes = append(volumes, certificates...)
+	return append(volumes, c.AddedVolumes()...)
+}
+
+// AddedVolumes are those that the spec adds to the pods.
+func (c Cluster) AddedVolumes() (volumes []corev1.Volume) {
 	for _, v := range c.Spec.PodTemplate.Spec.Volumes {
 		volumes = append(volumes, corev1.Volume{Name: v.Name, VolumeSource: corev1.VolumeSource{
 			ConfigMap: v.ConfigMap, Secret: v.Secret, EmptyDir: v.EmptyDir, Projected: v.Projected, PersistentVolumeClaim: v.PersistentVolumeClaim,
 		}})
 	}
 	return volumes
+}
+
+// AddsVolume is whether the spec adds a volume of a name to the pods.
+func (c Cluster) AddsVolume(name string) bool {
+	return slices.ContainsFunc(c.Spec.PodTemplate.Spec.Volumes, func(v v1alpha1.Volume) bool { return v.Name == name })
 }
 
 // affinity prefers another host for every member. It is soft: three members on two hosts are better than two.

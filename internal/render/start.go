@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
@@ -32,9 +33,32 @@ func (c Cluster) StartAnnotations(member core.ApplyMember) map[string]string {
 	}
 	var initial []string
 	for _, other := range members {
-		initial = append(initial, other+"="+c.PeerURL(other))
+		initial = append(initial, other+"="+c.startURL(member, other))
 	}
 	return map[string]string{AnnotationInitialURLs: strings.Join(initial, ","), AnnotationInitialState: state}
+}
+
+// InitialURLs are the peer URLs of the members with which the member of a StatefulSet founds a cluster; none if it does not.
+func InitialURLs(set *appsv1.StatefulSet) map[string]string {
+	if StartOf(set) != core.StartBootstrap {
+		return nil
+	}
+	urls := map[string]string{}
+	for _, entry := range strings.Split(set.Spec.Template.Annotations[AnnotationInitialURLs], ",") {
+		if name, url, is := strings.Cut(entry, "="); is {
+			urls[name] = url
+		}
+	}
+	return urls
+}
+
+// startURL is the peer URL of a member as another one, or itself, is told of it when it starts. Who founds or joins has to say
+// what etcd lists; to one that is sealed it is nothing but words, which then do not depend on the list.
+func (c Cluster) startURL(starting core.ApplyMember, member string) string {
+	if starting.Start == core.StartSealed {
+		return c.WantedPeerURL(member)
+	}
+	return c.PeerURL(member)
 }
 
 func reference(variable string) string { return "$(" + variable + ")" }

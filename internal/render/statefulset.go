@@ -108,15 +108,16 @@ func (c Cluster) args(member core.ApplyMember) []string {
 	args := []string{
 		"--name=" + name,
 		"--data-dir=" + dataMount + "/data",
-		fmt.Sprintf("--listen-peer-urls=http://0.0.0.0:%d", PeerPort),
-		fmt.Sprintf("--listen-client-urls=http://0.0.0.0:%d", ClientPort),
+		"--listen-peer-urls=" + c.listenPeers(),
+		"--listen-client-urls=" + c.listenClients(),
 		fmt.Sprintf("--listen-metrics-urls=http://0.0.0.0:%d", MetricsPort),
-		"--initial-advertise-peer-urls=" + c.PeerURL(name),
+		"--initial-advertise-peer-urls=" + c.startURL(member, name),
 		"--advertise-client-urls=" + c.ClientURL(name),
 		initialURLsFlag + reference(initialURLsVariable),
 		initialStateFlag + reference(initialStateVariable),
 		fmt.Sprintf("--initial-cluster-token=%s-%s-%s", c.Namespace, c.Name, c.UID),
 	}
+	args = append(args, c.tlsArgs()...)
 	if c.Spec.Storage.WAL != nil {
 		args = append(args, "--wal-dir="+walMount+"/wal")
 	}

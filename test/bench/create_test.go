@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/live"
@@ -38,7 +39,9 @@ func rounds() int {
 
 // TestBenchCreate times the creation of a 3-member cluster, from the API call to Available and a committed write
 // through the client Service. The floor is one hand-written StatefulSet with the same image, volumes, flags and
-// probes, from the API call to three ready pods and a committed write through a Service. The two take turns.
+// probes, from the API call to three ready pods and a committed write through a Service. The two take turns. The operator's
+// cluster talks TLS on both planes, as users get it; the floor is plain, since what issues certificates for that would be an
+// operator of its own.
 func TestBenchCreate(t *testing.T) {
 	k := live.Connect(t)
 	var ours, available, allReady, floor []time.Duration
@@ -157,7 +160,7 @@ func commit(ctx context.Context, t *testing.T, k *live.Kubernetes, service strin
 }
 
 // handWritten is what someone without an operator would write: one StatefulSet that starts its pods in parallel, with
-// a static initial cluster. Pod, volumes and settings are those that the operator gives its members.
+// a static initial cluster and without TLS. Pod, volumes and settings are those that the operator gives its members.
 func handWritten(k *live.Kubernetes, name string) (*appsv1.StatefulSet, []client.Object) {
 	cluster := k.Cluster(name, 3)
 	grace := int64(30)
@@ -165,6 +168,7 @@ func handWritten(k *live.Kubernetes, name string) (*appsv1.StatefulSet, []client
 	cluster.Spec.PodTemplate.Spec.TerminationGracePeriodSeconds = &grace
 	size := resource.MustParse("1Gi")
 	cluster.Spec.Storage.Size = &size
+	cluster.Spec.Security.TLS.Client.Mode, cluster.Spec.Security.TLS.Peer.Mode = v1alpha1.ClientTLSDisabled, v1alpha1.PeerTLSDisabled
 	built := render.Cluster{EtcdCluster: cluster, Domain: "cluster.local", Voters: 3}
 	set := built.StatefulSet(core.ApplyMember{Member: name, Start: core.StartBootstrap, InitialCluster: []string{name}})
 
@@ -193,7 +197,7 @@ func handWritten(k *live.Kubernetes, name string) (*appsv1.StatefulSet, []client
 	}})
 	var members []string
 	for n := range 3 {
-		members = append(members, fmt.Sprintf("%s-%d=http://%s-%d.%s.%s.svc.cluster.local:2380", name, n, name, n, built.PeerService(), k.Namespace))
+		members = append(members, fmt.Sprintf("%s-%d=http://%s-%d.%s.%s.svc.cluster.local:2382", name, n, name, n, built.PeerService(), k.Namespace))
 	}
 	for i, arg := range container.Args {
 		flag, _, _ := strings.Cut(arg, "=")
@@ -204,7 +208,7 @@ func handWritten(k *live.Kubernetes, name string) (*appsv1.StatefulSet, []client
 		case "--initial-cluster":
 			container.Args[i] = flag + "=" + strings.Join(members, ",")
 		case "--initial-advertise-peer-urls":
-			container.Args[i] = flag + "=" + host + ":2380"
+			container.Args[i] = flag + "=" + host + ":2382"
 		case "--advertise-client-urls":
 			container.Args[i] = flag + "=" + host + ":2379"
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // floors are what pods need for themselves, measured on hand-written StatefulSets with the same image, flags, probes and
-// volumes as the operator's.
+// volumes as the operator's. They are plain, and the operator's clusters and their clients talk TLS, as users get it.
 type floors struct {
 	// Ready is from the creation of one pod with an empty volume to its readiness.
 	Ready time.Duration

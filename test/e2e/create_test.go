@@ -22,6 +22,7 @@ import (
 const patience = 90 * time.Second
 
 func TestThreeMembersOnThreeNodes(t *testing.T) {
+	t.Parallel()
 	k := live.Connect(t)
 	k.MustCreate(k.Cluster("demo", 3))
 	cluster := k.WaitSettled("demo", patience)
@@ -78,6 +79,7 @@ func TestThreeMembersOnThreeNodes(t *testing.T) {
 }
 
 func TestSingleMember(t *testing.T) {
+	t.Parallel()
 	k := live.Connect(t)
 	k.MustCreate(k.Cluster("one", 1))
 	k.WaitSettled("one", patience)

@@ -60,6 +60,7 @@ func TestLifeCorruptDatabase(t *testing.T) {
 			l.RequireLocal("corrupting a disk")
 			member, id := l.member(false)
 			l.Put("demo", member+"-0", "marker", "value-that-is-right")
+			l.leaveBehind("marker", 1000)
 			l.Eventually("the value is on the disk", patience, func(context.Context) error {
 				return live.CorruptDatabase(l.DataFolder(member), "value-that-is-right", "value-that-is-wrong")
 			})
@@ -70,6 +71,24 @@ func TestLifeCorruptDatabase(t *testing.T) {
 			l.wantNoAlarm()
 		})
 	}
+}
+
+// leaveBehind waits for so many writes after that of a key. The page with the latest ones is written anew with each of them, with
+// what is right in it.
+func (l *life) leaveBehind(key string, writes int64) {
+	l.T.Helper()
+	l.Eventually("other keys have been written", patience, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		found, err := l.workload.Client().Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		if since := found.Header.Revision - found.Kvs[0].ModRevision; since < writes {
+			return fmt.Errorf("there were %d", since)
+		}
+		return nil
+	})
 }
 
 // compactUntilFound compacts until the leader has noticed. The page of the value may be written anew between two looks at the

@@ -19,6 +19,7 @@ import (
 )
 
 func TestDeletedPodComesBackAsTheSameMember(t *testing.T) {
+	t.Parallel()
 	k := live.Connect(t)
 	k.MustCreate(k.Cluster("demo", 3))
 	before := k.WaitSettled("demo", patience)
@@ -95,6 +96,7 @@ var badSpecs = []struct {
 }
 
 func TestABadSpecOnARunningClusterHurtsNothingAndIsMendedByTheGoodOne(t *testing.T) {
+	t.Parallel()
 	for _, bad := range badSpecs {
 		t.Run(bad.name, func(t *testing.T) {
 			t.Parallel()
@@ -131,6 +133,7 @@ func TestABadSpecOnARunningClusterHurtsNothingAndIsMendedByTheGoodOne(t *testing
 }
 
 func TestAClusterMadeWithABadSpecIsMendedByAGoodOne(t *testing.T) {
+	t.Parallel()
 	for _, bad := range badSpecs {
 		t.Run(bad.name, func(t *testing.T) {
 			t.Parallel()
@@ -153,6 +156,7 @@ func TestAClusterMadeWithABadSpecIsMendedByAGoodOne(t *testing.T) {
 }
 
 func TestAMissingStorageClass(t *testing.T) {
+	t.Parallel()
 	for _, mend := range []string{"by the spec", "by making the class"} {
 		t.Run(mend, func(t *testing.T) {
 			t.Parallel()
@@ -181,6 +185,7 @@ func TestAMissingStorageClass(t *testing.T) {
 }
 
 func TestAnExceededQuota(t *testing.T) {
+	t.Parallel()
 	k := live.Connect(t)
 	quota := &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: "tight"},
@@ -204,6 +209,7 @@ func TestAnExceededQuota(t *testing.T) {
 }
 
 func TestANameThatIsTaken(t *testing.T) {
+	t.Parallel()
 	k := live.Connect(t)
 	foreign := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: "demo-client"},

@@ -294,6 +294,9 @@ func (c *containerRun) configure(pod *corev1.Pod) (container Container, err erro
 	if err := os.MkdirAll(c.root(), 0o755); err != nil {
 		return container, err
 	}
+	if err := c.makeMessageFile(); err != nil {
+		return container, err
+	}
 	mounts, err := c.mounts(pod, variables)
 	if err != nil {
 		return container, err
@@ -330,6 +333,9 @@ func (c *containerRun) mounts(pod *corev1.Pod, variables map[string]string) ([]m
 	var mounts []mount
 	for _, file := range []string{"hosts", "hostname", "resolv.conf"} {
 		mounts = append(mounts, mount{source: filepath.Join(c.worker.systemFolder(), file), target: "/etc/" + file})
+	}
+	if file := c.messageFile(); file != "" {
+		mounts = append(mounts, mount{source: file, target: c.spec.TerminationMessagePath})
 	}
 	written := map[string]bool{}
 	for _, volume := range pod.Spec.Volumes {

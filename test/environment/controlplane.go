@@ -35,15 +35,27 @@ var controllers = []string{
 	"serviceaccount-controller", "root-ca-certificate-publisher-controller", "clusterrole-aggregation-controller",
 }
 
-// controlPlane is the cluster's etcd, API server and controller manager.
+// controlPlane is the cluster's etcd, API server and controller manager, and cert-manager if it was asked for.
 type controlPlane struct {
 	root, logs string
 	files      *apiServerFiles
 	config     *rest.Config
 	kubeconfig string
 
-	etcd, apiServer, controllerManager *process
+	etcd, apiServer, controllerManager, certManager *process
 }
+
+// auditPolicy has logged who changes something, and all that service accounts ask for: what permissions are needed for.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
+- level: Metadata
+  verbs: [create, update, patch, delete, deletecollection]
+- level: None
+`
 
 // startAPIServer starts etcd and the API server, and waits until it is ready.
 func startAPIServer(ctx context.Context, root, folder, logs string, audit bool) (*controlPlane, error) {
@@ -58,11 +70,11 @@ func startAPIServer(ctx context.Context, root, folder, logs string, audit bool) 
 	arguments := apiServerArguments(c.files)
 	if audit {
 		policy := filepath.Join(folder, "control-plane", "audit-policy.yaml")
-		text := "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
-		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
 			return nil, errors.Join(fmt.Errorf("write %s: %w", policy, err), c.stop())
 		}
-		arguments = append(arguments, "--audit-policy-file="+policy, "--audit-log-path="+filepath.Join(logs, "audit.log"))
+		// A file that is full would be moved away, and a test would miss what it holds.
+		arguments = append(arguments, "--audit-policy-file="+policy, "--audit-log-path="+filepath.Join(logs, "audit.log"), "--audit-log-maxsize=100000")
 	}
 	if c.apiServer, err = c.start("kube-apiserver", arguments...); err != nil {
 		return nil, errors.Join(err, c.stop())
@@ -110,6 +122,10 @@ func apiServerArguments(files *apiServerFiles) []string {
 		"--service-account-key-file=" + files.serviceAccountKeyFile, "--service-account-signing-key-file=" + files.serviceAccountKeyFile,
 		"--service-cluster-ip-range=10.96.0.0/12", "--allow-privileged=true",
 		"--disable-admission-plugins=ServiceAccount",
+		// Without kube-proxy, Services lead nowhere: webhooks are reached at the pods behind them.
+		"--enable-aggregator-routing=true",
+		// Not on by default, but in some distributions: who makes an object that its owner waits for may change that owner's finalizers.
+		"--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
 		"--enable-priority-and-fairness=false", "--profiling=false",
 	}
 }
@@ -185,7 +201,7 @@ func (c *controlPlane) writeKubeconfig(name, token string) (string, error) {
 // stop ends the control plane. Nothing of it is used again, so its programs are killed rather than asked.
 func (c *controlPlane) stop() error {
 	var failures []error
-	for _, process := range []*process{c.controllerManager, c.apiServer, c.etcd} {
+	for _, process := range []*process{c.certManager, c.controllerManager, c.apiServer, c.etcd} {
 		if process != nil {
 			failures = append(failures, process.end(0))
 		}

@@ -62,7 +62,7 @@ type Options struct {
 	// DataFolder holds volumes and the API server's data; "" means a new folder in the system's folder for
 	// temporary files. A folder on a tmpfs is faster, and costs 128 MB of memory per etcd member.
 	DataFolder string
-	// AuditLog makes the API server log the metadata of each request to audit.log in the log folder.
+	// AuditLog makes the API server log to audit.log in the log folder who changes something, and what service accounts ask for.
 	AuditLog bool
 }
 
@@ -86,6 +86,8 @@ type Environment struct {
 	logs     string
 	ownsLogs bool
 
+	startCertManager func() error
+
 	mutex      sync.Mutex
 	namespaces int
 	failed     bool
@@ -103,6 +105,7 @@ func Start(ctx context.Context, options Options) (_ *Environment, err error) {
 		return nil, err
 	}
 	e := &Environment{options: options}
+	e.startCertManager = sync.OnceValue(e.runCertManager)
 	defer func() {
 		if err != nil {
 			e.markFailed()
@@ -161,8 +164,13 @@ func (e *Environment) makeClients(root string) (err error) {
 	if e.Clientset, err = kubernetes.NewForConfig(e.Config); err != nil {
 		return fmt.Errorf("make a clientset of %s: %w", e.Config.Host, err)
 	}
+	return e.installCRDs(root, e.options.CRDs)
+}
+
+// installCRDs installs CRDs of files or folders, and waits until they can be used.
+func (e *Environment) installCRDs(root string, files []string) error {
 	var paths []string
-	for _, path := range e.options.CRDs {
+	for _, path := range files {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(root, path)
 		}
@@ -171,7 +179,7 @@ func (e *Environment) makeClients(root string) (err error) {
 	if len(paths) == 0 {
 		return nil
 	}
-	_, err = envtest.InstallCRDs(e.Config, envtest.CRDInstallOptions{
+	_, err := envtest.InstallCRDs(e.Config, envtest.CRDInstallOptions{
 		Paths: paths, ErrorIfPathMissing: true, MaxTime: 20 * time.Second, PollInterval: 20 * time.Millisecond,
 	})
 	if err != nil {

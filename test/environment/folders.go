@@ -33,7 +33,7 @@ func repositoryRoot() (string, error) {
 func program(root, name string) (string, error) {
 	path, err := filepath.EvalSymlinks(filepath.Join(root, "build", "bin", name))
 	if errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("the program build/bin/%s is missing: run hack/build.sh kubernetes etcd/3.6", name)
+		return "", fmt.Errorf("the program build/bin/%s is missing: run hack/build.sh kubernetes etcd/3.6 cert-manager", name)
 	}
 	if err != nil {
 		return "", fmt.Errorf("find the program build/bin/%s: %w", name, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -13,11 +14,40 @@ import (
 const (
 	longestTermination   = 2048
 	mostTerminationLines = 80
+	// longestMessage is what it keeps of a file.
+	longestMessage = 4096
 )
 
-// terminationMessage is what a container that failed has left: the end of its log, if its spec asks for that. The file
-// for termination messages is not looked at.
+// messageFile is the host's file that the container finds at its terminationMessagePath, if its spec names one.
+func (c *containerRun) messageFile() string {
+	if c.spec.TerminationMessagePath == "" || c.spec.TerminationMessagePath == corev1.TerminationMessagePathDefault {
+		return ""
+	}
+	return filepath.Join(podFolder(c.worker.agent.folder, c.worker.uid), "messages", c.spec.Name)
+}
+
+// makeMessageFile makes an empty one, for a container to write to.
+func (c *containerRun) makeMessageFile() error {
+	if c.messageFile() == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(c.messageFile()), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.messageFile(), nil, 0o666); err != nil {
+		return err
+	}
+	return os.Chmod(c.messageFile(), 0o666)
+}
+
+// terminationMessage is what a container has left: what it wrote to its file for that, or if it failed the end of its log, if
+// its spec asks for that. The file at the default place is not looked at.
 func (c *containerRun) terminationMessage(code int) string {
+	if path := c.messageFile(); path != "" {
+		if content, err := os.ReadFile(path); err == nil && len(content) > 0 {
+			return string(content[:min(len(content), longestMessage)])
+		}
+	}
 	if code == 0 || c.spec.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
 		return ""
 	}

@@ -3,7 +3,6 @@ package history
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/loopback"
 )
 
 // processes are a cluster of real etcd processes.
@@ -40,7 +41,7 @@ func newProcesses(t *testing.T, size int) *processes {
 	p := &processes{t: t, binary: binary}
 	var initial []string
 	for n := range size {
-		m := &process{name: fmt.Sprintf("m%d", n), client: freeURL(t), peer: freeURL(t), folder: t.TempDir()}
+		m := &process{name: fmt.Sprintf("m%d", n), client: "http://" + loopback.FreeAddress(t), peer: "http://" + loopback.FreeAddress(t), folder: t.TempDir()}
 		p.members = append(p.members, m)
 		initial = append(initial, m.name+"="+m.peer)
 	}
@@ -54,16 +55,6 @@ func newProcesses(t *testing.T, size int) *processes {
 		}
 	})
 	return p
-}
-
-func freeURL(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return "http://" + listener.Addr().String()
 }
 
 func (p *processes) start(m *process) {

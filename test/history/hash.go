@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -46,7 +47,8 @@ func hashOnce(ctx context.Context, client *clientv3.Client) (differ, err error) 
 		if len(member.ClientURLs) == 0 {
 			return nil, fmt.Errorf("member %x has not started", member.ID)
 		}
-		urls[member.Name] = member.ClientURLs[0]
+		// Without its scheme a member is asked as the client asks others, by TLS or not.
+		_, urls[member.Name], _ = strings.Cut(member.ClientURLs[0], "://")
 	}
 	return compare(ctx, client, now.Header.Revision, urls)
 }

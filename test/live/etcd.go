@@ -2,10 +2,12 @@ package live
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -14,8 +16,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/application"
 )
 
 // socksOfLocalCluster is where the local cluster lets the host reach pods and Services.
@@ -32,45 +38,76 @@ func (k *Kubernetes) Etcd(ctx context.Context, service string) (*clientv3.Client
 // etcd makes a client, of the Service if the configuration names no endpoints.
 func (k *Kubernetes) etcd(ctx context.Context, service string, config clientv3.Config) (*clientv3.Client, error) {
 	config.Logger = zap.NewNop()
+	var err error
+	if config.TLS, err = k.credentials(ctx, service); err != nil {
+		return nil, err
+	}
 	if OnKind() {
-		address, err := k.forward(service)
+		pod, err := k.podBehind(ctx, service)
+		if err != nil {
+			return nil, err
+		}
+		address, err := k.forward(pod, 2379)
 		if err != nil {
 			return nil, err
 		}
 		config.Endpoints = []string{address}
 		return clientv3.New(config)
 	}
-	dialer, err := proxy.SOCKS5("tcp", socksOfLocalCluster, nil, proxy.Direct)
-	if err != nil {
-		return nil, err
-	}
 	if len(config.Endpoints) == 0 {
 		var found corev1.Service
 		if err := k.Get(ctx, key(k.Namespace, service), &found); err != nil {
 			return nil, err
 		}
-		config.Endpoints = []string{fmt.Sprintf("http://%s", net.JoinHostPort(found.Spec.ClusterIP, "2379"))}
+		// With credentials etcd's client talks TLS to whatever has no scheme.
+		config.Endpoints = []string{net.JoinHostPort(found.Spec.ClusterIP, "2379")}
 	}
-	config.DialOptions = append(config.DialOptions, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-		return dialer.(proxy.ContextDialer).DialContext(ctx, "tcp", address)
-	}))
+	config.DialOptions = append(config.DialOptions, grpc.WithContextDialer(dialLocalCluster))
 	return clientv3.New(config)
+}
+
+// dialLocalCluster connects to an address that is one in the local cluster.
+func dialLocalCluster(ctx context.Context, address string) (net.Conn, error) {
+	dialer, err := proxy.SOCKS5("tcp", socksOfLocalCluster, nil, proxy.Direct)
+	if err != nil {
+		return nil, err
+	}
+	return dialer.(proxy.ContextDialer).DialContext(ctx, "tcp", address)
+}
+
+// credentials are those of the cluster that a client Service leads to; none if it talks plain TCP or is no EtcdCluster's.
+func (k *Kubernetes) credentials(ctx context.Context, service string) (*tls.Config, error) {
+	cluster := strings.TrimSuffix(service, "-client")
+	found, err := k.GetCluster(ctx, cluster)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil //nolint:nilnil // There is nothing to say, and nothing wrong.
+	case err != nil:
+		return nil, err
+	case found.Spec.Security.TLS.Client.Mode != v1alpha1.ClientTLSRequired && found.Spec.Security.TLS.Client.Mode != v1alpha1.ClientTLSPermissive:
+		return nil, nil //nolint:nilnil // As above.
+	}
+	return application.Credentials(service+"."+k.Namespace+".svc", func() (map[string][]byte, error) {
+		var secret corev1.Secret
+		err := k.Get(context.Background(), key(k.Namespace, cluster+"-client-tls"), &secret)
+		return secret.Data, err
+	}), nil
 }
 
 // OnKind is whether the cluster is kind, not the local cluster.
 func OnKind() bool { return os.Getenv("PROVIDER") == "kind" }
 
-// forward forwards a local port to a ready pod behind the Service until the test ends.
-func (k *Kubernetes) forward(service string) (string, error) {
-	ctx := context.Background()
+// podBehind is the name of a ready pod behind a Service.
+func (k *Kubernetes) podBehind(ctx context.Context, service string) (string, error) {
 	var found corev1.Service
 	if err := k.Get(ctx, key(k.Namespace, service), &found); err != nil {
 		return "", err
 	}
-	pod, err := k.readyPod(ctx, found.Spec.Selector)
-	if err != nil {
-		return "", err
-	}
+	return k.readyPod(ctx, found.Spec.Selector)
+}
+
+// forward forwards a local port to one of a pod until the test ends.
+func (k *Kubernetes) forward(pod string, port int) (string, error) {
 	transport, upgrader, err := spdy.RoundTripperFor(k.Config)
 	if err != nil {
 		return "", err
@@ -80,7 +117,8 @@ func (k *Kubernetes) forward(service string) (string, error) {
 		return "", err
 	}
 	stop, readyNow := make(chan struct{}), make(chan struct{})
-	forwarder, err := portforward.New(spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url), []string{"0:2379"}, stop, readyNow, nil, nil)
+	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	forwarder, err := portforward.New(dialer, []string{fmt.Sprintf("0:%d", port)}, stop, readyNow, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -96,5 +134,5 @@ func (k *Kubernetes) forward(service string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("http://127.0.0.1:%d", ports[0].Local), nil
+	return fmt.Sprintf("127.0.0.1:%d", ports[0].Local), nil
 }

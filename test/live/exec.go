@@ -75,10 +75,11 @@ func key(namespace, name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: namespace, Name: name}
 }
 
-// Etcdctl runs etcdctl in a pod of the cluster, against the client Service.
+// Etcdctl runs etcdctl in a pod of the cluster, against the client Service. If that talks TLS the pod has variables with a
+// certificate.
 func (k *Kubernetes) Etcdctl(ctx context.Context, cluster, pod string, args ...string) (string, error) {
-	endpoint := fmt.Sprintf("http://%s-client.%s.svc:2379", cluster, k.Namespace)
-	return k.Exec(ctx, pod, append([]string{"/usr/local/bin/etcdctl", "--endpoints=" + endpoint}, args...)...)
+	command := []string{"/usr/local/bin/etcdctl", fmt.Sprintf("--endpoints=%s-client.%s.svc:2379", cluster, k.Namespace)}
+	return k.Exec(ctx, pod, append(command, args...)...)
 }
 
 // Put writes a key through the client Service; it tries for a while, as a client would.

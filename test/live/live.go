@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -93,6 +94,11 @@ func (k *Kubernetes) dump() {
 	for i := range clusters.Items {
 		k.T.Logf("EtcdCluster %s: spec %+v\nstatus %+v", clusters.Items[i].Name, clusters.Items[i].Spec, clusters.Items[i].Status)
 	}
+	var backups v1alpha1.EtcdBackupList
+	_ = k.List(ctx, &backups, client.InNamespace(k.Namespace))
+	for i := range backups.Items {
+		k.T.Logf("EtcdBackup %s: spec %+v\nstatus %+v", backups.Items[i].Name, backups.Items[i].Spec, backups.Items[i].Status)
+	}
 	var pods corev1.PodList
 	_ = k.List(ctx, &pods, client.InNamespace(k.Namespace))
 	for i := range pods.Items {
@@ -106,7 +112,8 @@ func (k *Kubernetes) dump() {
 	}
 }
 
-// Cluster is an EtcdCluster for a test: small volumes, removed with the cluster.
+// Cluster is an EtcdCluster for a test: small volumes, removed with the cluster. The rest is as users get it, TLS on both planes
+// among it.
 func (k *Kubernetes) Cluster(name string, size int32) *v1alpha1.EtcdCluster {
 	volume := resource.MustParse("1Gi")
 	return &v1alpha1.EtcdCluster{
@@ -214,17 +221,21 @@ func (k *Kubernetes) WaitCondition(name, kind, reason string, timeout time.Durat
 		if err != nil {
 			return err
 		}
-		c := meta.FindStatusCondition(cluster.Status.Conditions, kind)
-		if c == nil || c.Reason != reason {
-			return fmt.Errorf("conditions are %v", Summary(cluster.Status.Conditions))
-		}
-		for _, word := range words {
-			if !strings.Contains(c.Message, word) {
-				return fmt.Errorf("message %q lacks %q", c.Message, word)
-			}
-		}
-		return nil
+		return wantCondition(cluster.Status.Conditions, kind, reason, words)
 	})
+}
+
+func wantCondition(conditions []metav1.Condition, kind, reason string, words []string) error {
+	c := meta.FindStatusCondition(conditions, kind)
+	if c == nil || c.Reason != reason {
+		return fmt.Errorf("conditions are %v", Summary(conditions))
+	}
+	for _, word := range words {
+		if !strings.Contains(c.Message, word) {
+			return fmt.Errorf("message %q lacks %q", c.Message, word)
+		}
+	}
+	return nil
 }
 
 // Summary writes conditions in one line.
@@ -281,7 +292,7 @@ func (k *Kubernetes) ResourceVersions() map[string]string {
 	versions := map[string]string{}
 	for _, list := range []client.ObjectList{
 		&v1alpha1.EtcdClusterList{}, &appsv1.StatefulSetList{}, &corev1.ServiceList{}, &corev1.ConfigMapList{},
-		&corev1.PersistentVolumeClaimList{}, &corev1.PodList{}, &policyv1.PodDisruptionBudgetList{},
+		&corev1.PersistentVolumeClaimList{}, &corev1.PodList{}, &policyv1.PodDisruptionBudgetList{}, &networkingv1.NetworkPolicyList{},
 	} {
 		if err := k.List(context.Background(), list, client.InNamespace(k.Namespace)); err != nil {
 			k.T.Fatalf("listing %T: %v", list, err)

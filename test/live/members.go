@@ -219,7 +219,10 @@ func (k *Kubernetes) MoveLeader(etcd *clientv3.Client, to string) {
 }
 
 func (k *Kubernetes) moveFrom(ctx context.Context, leader []string, target uint64) error {
-	alone, err := k.etcd(ctx, "", clientv3.Config{Endpoints: leader})
+	// https://demo-0-0.demo-peer.default.svc…
+	_, peers, _ := strings.Cut(leader[0], ".")
+	cluster, _, _ := strings.Cut(peers, "-peer.")
+	alone, err := k.etcd(ctx, cluster+"-client", clientv3.Config{Endpoints: leader})
 	if err != nil {
 		return err
 	}

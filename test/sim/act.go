@@ -1,16 +1,18 @@
 package sim
 
-import "github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+import (
+	"strings"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+)
 
 // Late is a decision that disrupts, with what internal/act checks when it carries it out. It can come late.
 type Late struct {
 	Kind LateKind
 	// Member is the one that it is about; To takes the leadership over; Via is asked.
 	Member, To, Via uint8
-	// Also are the members that are added with it.
-	Also       Set
-	Needs      uint8
-	OnlyIfDown bool
+	Needs           uint8
+	OnlyIfDown      bool
 	// NoneReady: it holds only while no member is ready.
 	NoneReady bool
 	// Same is whether the object that was decided about exists still.
@@ -20,6 +22,8 @@ type Late struct {
 	// Target is what etcd is told to go back to; Flush is whether the log is flushed before a restart.
 	Target Minor
 	Flush  bool
+	// TLS is whether a member is to be listed by it.
+	TLS bool
 	// EndDowngrade is whether a downgrade is canceled before a member is added.
 	EndDowngrade bool
 }
@@ -40,6 +44,7 @@ const (
 	Disarm
 	Downgrade
 	Cancel
+	MoveURL
 )
 
 // about is the kind of object that a decision is about.
@@ -51,13 +56,13 @@ func (k LateKind) about() Same {
 		return SameWorkload
 	case DeleteClaim:
 		return SameClaim
-	case NotLate, Handover, Add, Promote, Remove, Disarm, Downgrade, Cancel:
+	case NotLate, Handover, Add, Promote, Remove, Disarm, Downgrade, Cancel, MoveURL:
 	}
 	return 0
 }
 
 // order puts what disrupts in the terms of the model. RecreateMember has terms of its own.
-func order(action core.Action) Late {
+func order(action core.Action, p *Pass) Late {
 	at := func(name string) uint8 { return uint8(memberOf(name)) }
 	switch a := action.(type) {
 	case core.RestartMember:
@@ -69,7 +74,7 @@ func order(action core.Action) Late {
 	case core.MoveLeader:
 		return Late{Kind: Handover, Member: at(a.From), To: at(a.To)}
 	case core.AddMember:
-		return Late{Kind: Add, Member: at(a.Member), Also: mask(a.Also), Via: at(a.Via), Expect: byIDs(a.Expect), EndDowngrade: a.EndDowngrade}
+		return Late{Kind: Add, Member: at(a.Member), Via: at(a.Via), Expect: byIDs(a.Expect), EndDowngrade: a.EndDowngrade, TLS: p.next.JoinTLS}
 	case core.PromoteMember:
 		return Late{Kind: Promote, Member: at(a.Member), Via: at(a.Via), Needs: uint8(a.Needs), Expect: byIDs(a.Expect)}
 	case core.RemoveMember:
@@ -84,6 +89,8 @@ func order(action core.Action) Late {
 		return Late{Kind: Disarm, Member: ordinalOf(a.ID), Via: at(a.Via)}
 	case core.EnableDowngrade:
 		return Late{Kind: Downgrade, Target: minorOf(a.Target), Via: at(a.Via)}
+	case core.MovePeerURL:
+		return Late{Kind: MoveURL, Member: at(a.Member), Via: at(a.Via), Expect: byIDs(a.Expect), TLS: strings.HasPrefix(a.URL, "https://")}
 	case core.CancelDowngrade:
 		return Late{Kind: Cancel, Via: at(a.Via)}
 	}
@@ -126,6 +133,8 @@ func (w *World) carryOut(s *State, a Late, p *Pass) bool {
 	case Cancel:
 		s.Downgrade = 0
 		return true
+	case MoveURL:
+		return w.movePeerURL(s, a)
 	case NotLate:
 	}
 	return false
@@ -158,10 +167,26 @@ func (w *World) act(s *State, seen Cluster, action core.Action, p *Pass) bool {
 		}
 		claim.Removed = true
 		return true
+	case core.ExpandVolumes:
+		return w.expand(s, seen, a, p)
+	case core.ResizeMember:
+		return w.resize(s, seen, a, resizeWrites, p)
+	case core.WriteCertificates:
+		return w.writeCertificates(s, seen, a.Change, certificateWrites)
 	case core.RecreateMember:
 		return w.recreate(s, a, false, p)
 	}
-	return w.carryOut(s, order(action), p)
+	return w.carryOut(s, order(action, p), p)
+}
+
+// begin carries out the first writes of an action.
+func (w *World) begin(s *State, seen Cluster, action core.Action, writes int, p *Pass) {
+	switch a := action.(type) {
+	case core.ResizeMember:
+		w.resize(s, seen, a, writes, p)
+	case core.WriteCertificates:
+		w.writeCertificates(s, seen, a.Change, writes)
+	}
 }
 
 // apply makes or changes a StatefulSet. What it says comes from the spec that the operator saw, except for the claim
@@ -169,11 +194,14 @@ func (w *World) act(s *State, seen Cluster, action core.Action, p *Pass) bool {
 func (w *World) apply(s *State, seen Cluster, a core.ApplyMember, p *Pass) bool {
 	m := memberOf(a.Member)
 	workload := &s.Live.Members[m].Workload
-	if a.FlushLog > 0 && !s.flush(m) {
+	live := &s.Live.Cluster
+	stale := a.Stopped && !live.sleeps() || !a.Stopped && live.Holder != 0 || live.Restored != seen.Restored
+	if a.FlushLog > 0 && !s.flush(m) || stale && !w.Operator.Blind {
 		return false
 	}
-	want := Template{Hash: seen.Hash, Start: a.Start, Initial: mask(a.InitialCluster), Token: seen.Incarnation, Stopped: a.Stopped, Minor: p.next}
+	want := Template{Wish: seen.wish(p.next), Start: a.Start, Initial: mask(a.InitialCluster), Token: seen.Incarnation, Stopped: a.Stopped}
 	s.Next, s.Used = max(s.Next, uint8(m+1)), max(s.Used, uint8(m+1))
+	want.InitialTLS = want.Start == core.StartBootstrap && p.next.FoundTLS
 	if want.Start == core.StartSealed {
 		// Sealed members have themselves only in their initial cluster, whoever founded it.
 		want.Initial = 0
@@ -221,7 +249,10 @@ func (w *World) mark(s *State, seen Cluster, a core.MarkVolumes) bool {
 			return false
 		}
 		claim.Owner = seen.Incarnation
-		claim.Marked = max(claim.Marked, idOf(volume.ClusterID))
+		if id := idOf(volume.ClusterID); id != 0 {
+			claim.Marked = id
+		}
+		claim.Peers = volume.Peers
 		if w.Minor != 0 && volume.Version != "" {
 			claim.Ran = minorOf(volume.Version)
 		}
@@ -325,11 +356,6 @@ func (w *World) add(s *State, a Late, p *Pass) bool {
 	if !w.Operator.Blind && (a.Expect != s.list() || m < MaxMembers && !s.Live.Members[m].empty()) {
 		return false
 	}
-	for also := range MaxMembers {
-		if a.Also.has(also) && !w.Operator.Blind && !s.Live.Members[also].empty() {
-			return false
-		}
-	}
 	if a.EndDowngrade {
 		s.Downgrade = 0
 	}
@@ -337,24 +363,11 @@ func (w *World) add(s *State, a Late, p *Pass) bool {
 		p.beyond = true
 		return false
 	}
-	done := w.addOne(s, m, 0, p)
-	for also := range uint8(len(names)) {
-		if !done || !a.Also.has(int(also)) {
-			continue
-		}
-		if also >= MaxMembers {
-			p.beyond = true
-			return done
-		}
-		w.addOne(s, int(also), a.Also|1<<m, p)
-	}
-	return done
-}
-
-// addOne adds a member. Those that it is added with have not started yet.
-func (w *World) addOne(s *State, m int, with Set, p *Pass) bool {
-	w.checkAdd(s, m, with, p)
+	w.checkAdd(s, m, p)
 	done := w.addMember(s, m)
+	if done && a.TLS {
+		s.TLSURLs |= 1 << m
+	}
 	if done {
 		s.Next = max(s.Next, uint8(m+1))
 	}

@@ -57,11 +57,9 @@ func (w *World) converge(start *State, known suffixes, p *Pass) {
 func checkChanges(p *Pass) {
 	for i := 1; i < len(p.changes); i++ {
 		added, is := strings.CutPrefix(p.changes[i-1], "adds ")
-		all, _, _ := strings.Cut(added, " to ")
-		for name := range strings.SplitSeq(all, ", ") {
-			if is && strings.HasPrefix(p.changes[i], "removes "+name+" ") {
-				p.broke(NoOscillation, "%s is added, and removed again", name)
-			}
+		name, _, _ := strings.Cut(added, " to ")
+		if is && strings.HasPrefix(p.changes[i], "removes "+name+" ") {
+			p.broke(NoOscillation, "%s is added, and removed again", name)
 		}
 	}
 }
@@ -71,9 +69,9 @@ func (w *World) round(s *State, p *Pass) {
 	p.say("\n     the operator")
 	w.operate(s, Cut{}, p)
 	w.settle(s)
-	for i := range environment {
-		step := &environment[i]
-		if !step.Fair || step.Topic == Versions && w.Minor == 0 {
+	for i := range everything {
+		step := &everything[i]
+		if !step.Fair || step.Topic == Versions && w.Minor == 0 || step.Topic == Certs && !w.Secured || step.Topic == Restoring && w.Restores == 0 {
 			continue
 		}
 		for m := range max(s.members(), 1) {

@@ -7,7 +7,15 @@ var edits = []Step{
 	{Name: "the user asks for spec good0", Topic: Specs, Do: setHash(Good0)},
 	{Name: "the user asks for spec good1", Topic: Specs, Do: setHash(Good1)},
 	{Name: "the user asks for the spec that never runs", Topic: Specs, Do: setHash(Bad)},
-	{Name: "the user changes the storage class", Topic: Storage, Do: edit(func(c *Cluster) { c.Storage = 1 - c.Storage })},
+	{Name: "the user changes the storage class", Topic: Storage, Do: edit(func(c *Cluster) { c.Storage.Class = 1 - c.Storage.Class })},
+	{Name: "the user asks for larger volumes", Topic: Growth, Do: edit(func(c *Cluster) { c.Storage.Size = 1 })},
+	{Name: "the user asks for smaller volumes", Topic: Growth, Do: edit(func(c *Cluster) { c.Storage.Size = 0 })},
+	{Name: "the user asks for the usual CPU and memory", Topic: Resources, Do: setPower(Usual)},
+	{Name: "the user asks for more CPU and memory", Topic: Resources, Do: setPower(More)},
+	{Name: "the user asks for so little memory that etcd ends", Topic: Resources, Do: setPower(Starving)},
+	{Name: "the user asks for TLS between members", Topic: Certs, Do: setTLS(true)},
+	{Name: "the user asks for no TLS between members", Topic: Certs, Do: setTLS(false)},
+	{Name: "the user asks for another authority", Topic: Certs, Do: edit(func(c *Cluster) { c.Rotate++ })},
 	{Name: "the user pauses the cluster", Topic: Specs, Do: setPaused(true)},
 	{Name: "the user deletes the EtcdCluster", Topic: Remaking, Do: deleteCluster},
 	{Name: "the user deletes the EtcdCluster in the foreground", Topic: Remaking, Do: edit(func(c *Cluster) { c.Deleting = true })},
@@ -18,6 +26,11 @@ var edits = []Step{
 	{Name: "the user asks for 3.5", Topic: Versions, Do: setMinor(V35)},
 	{Name: "the user asks for 3.6", Topic: Versions, Do: setMinor(V36)},
 	{Name: "the user asks for 3.7", Topic: Versions, Do: setMinor(V37)},
+	{Name: "the user restores a backup", Topic: Restoring, Do: restoreBackup(ByItself)},
+	{Name: "the user restores a backup, and will confirm", Topic: Restoring, Do: restoreBackup(ByUser)},
+	{Name: "the user confirms the restore", Topic: Restoring, Do: setCompletion(Confirmed)},
+	{Name: "the user has the restore rolled back", Topic: Restoring, Do: setCompletion(TakenBack)},
+	{Name: "the user deletes the EtcdRestore", Topic: Restoring, Do: askToDeleteRestore},
 	{Name: "the user asks for the replacement of", Topic: Replacing, Each: true, Do: askReplacement},
 }
 
@@ -39,13 +52,17 @@ func edit(change func(*Cluster)) func(*World, *State, int, *Pass) bool {
 		if *cluster == before {
 			return false
 		}
-		s.SameCluster = false
+		s.touched()
 		return true
 	}
 }
 
 func setHash(hash Hash) func(*World, *State, int, *Pass) bool {
 	return edit(func(c *Cluster) { c.Hash = hash })
+}
+
+func setPower(power Power) func(*World, *State, int, *Pass) bool {
+	return edit(func(c *Cluster) { c.Power = power })
 }
 
 func setPaused(paused bool) func(*World, *State, int, *Pass) bool {
@@ -81,8 +98,8 @@ func makeAgain(w *World, s *State, _ int, _ *Pass) bool {
 	cluster := &s.Live.Cluster
 	could := !cluster.Exists && cluster.Incarnation+1 < w.Incarnations
 	if could {
-		*cluster = Cluster{Exists: true, Incarnation: cluster.Incarnation + 1, Size: uint8(w.Size), Minor: w.Minor}
-		s.SameCluster = false
+		*cluster = Cluster{Exists: true, Incarnation: cluster.Incarnation + 1, Size: uint8(w.Size), Minor: w.Minor, TLS: w.TLS, Bootstrap: w.Begins}
+		s.touched()
 	}
 	return could
 }

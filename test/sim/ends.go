@@ -24,11 +24,12 @@ func (w *World) checkEnd(s *State, p *Pass) {
 	case cluster.Deleting:
 		p.broke(Settles, "the deletion never ends")
 	case cluster.Paused:
-	case cluster.Size == 0:
+	case cluster.sleeps():
 		w.checkAsleep(s, v, p)
-	case w.checkRevived(s, v, p) && cluster.Hash != Bad:
+	case w.checkRevived(s, v, p) && !cluster.wish(Heading{}).fails():
 		w.checkDelivered(s, v, p)
 	}
+	w.checkRestored(s, v, p)
 	w.checkReport(s, v, p)
 }
 
@@ -44,10 +45,11 @@ func conditionOf(r core.Report, kind string) core.Condition {
 // checkReport compares the status with the truth.
 func (w *World) checkReport(s *State, v *verdict, p *Pass) {
 	available, degraded := v.available, v.degraded
-	if (available.Status == core.True) != (s.Leader != 0 && s.Alarms == 0) {
+	// Without its certificate the operator cannot know.
+	if unknown := s.known().Lost && available.Status != core.True; !unknown && (available.Status == core.True) != (s.Leader != 0 && s.Alarms == 0) {
 		p.broke(TellsTruth, "Available is %s (%s), leader %d", available.Status, available.Message, s.Leader)
 	}
-	if s.Live.Cluster.Size == 0 {
+	if s.Live.Cluster.sleeps() || s.Live.Cluster.begins() {
 		return
 	}
 	for m := range s.members() {
@@ -122,6 +124,7 @@ func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 			s.Leader, cluster.Size, v.available.Message, v.progressing.Message, v.degraded.Message)
 		return
 	}
+	w.checkSecured(s, p)
 	for m := range s.members() {
 		if s.list().has(m) {
 			w.checkMember(s, m, p)
@@ -137,19 +140,27 @@ func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
 	}
 }
 
+// final is what members are to run in the end.
+func (w *World) final(s *State) Heading {
+	next := w.heading(s)
+	next.Minor = s.Live.Cluster.Minor
+	return next
+}
+
 // checkMember checks a member that is in the list.
 func (w *World) checkMember(s *State, m int, p *Pass) {
 	cluster, member := &s.Live.Cluster, &s.Live.Members[m]
+	want := cluster.wish(w.final(s))
 	switch {
 	case !s.serves(m) || member.Claim.Old:
 		p.broke(Delivers, "%s does not serve", memberName(m))
-	case member.Workload.Want.Hash != cluster.Hash || member.Pod.Template.Hash != cluster.Hash || member.Pod.Template.Minor != cluster.Minor:
+	case member.Workload.Want.Wish != want || member.Pod.Template.Wish != want || member.Pod.Resize != Given:
 		p.broke(Delivers, "%s does not run what the spec asks", memberName(m))
 	case member.Claim.Marked != s.Formed || member.Claim.Owner != cluster.Incarnation || member.Claim.Removed:
 		p.broke(Delivers, "%s is not marked", memberName(m))
 	case member.Workload.Want.Start != core.StartSealed || member.Pod.Template.Start != core.StartSealed:
 		p.broke(Delivers, "%s is not sealed", memberName(m))
-	case member.Claim.Storage != cluster.Storage:
+	case member.Claim.Storage != cluster.Storage || member.Claim.Growing:
 		p.broke(Delivers, "%s has a volume that the spec does not ask for", memberName(m))
 	case cluster.Replace.has(m):
 		p.broke(Delivers, "%s is not replaced", memberName(m))
@@ -163,7 +174,9 @@ func (w *World) checkGone(s *State, m int, p *Pass) {
 		// Its pod stays until the node is back or deleted, and with it its claim.
 		return
 	}
-	kept := w.Retain && member.Claim.Removed || member.Claim.Owner != s.Live.Cluster.Incarnation
+	// What holds the data of another cluster, from before a restore, is left to the user.
+	other := w.Restores > 0 && member.Claim.Marked != 0 && member.Claim.Marked != s.Formed
+	kept := other || w.Retain && member.Claim.Removed || member.Claim.Owner != s.Live.Cluster.Incarnation
 	if member.Workload.Exists || member.Pod.Exists || member.Claim.Exists && !kept {
 		p.broke(CleansUp, "%s was removed, but something is left of it", memberName(m))
 	}
@@ -179,25 +192,26 @@ func (w *World) anyGone(s *State) bool {
 }
 
 // blockedByVolumes is whether volumes of an earlier object of the same name, that do not say whose data they hold,
-// are in the way, and reported. A person has to decide.
+// or that a restore has left half done, are in the way, and reported. A person has to decide.
 func (w *World) blockedByVolumes(s *State, v *verdict) bool {
-	blocked := false
+	blocked, marked := false, false
 	if v.degraded.Reason != core.ReasonDataVolumesExist {
 		return false
 	}
 	for m := range s.members() {
 		claim := &s.Live.Members[m].Claim
-		if claim.Marked != 0 {
-			return false
+		if claim.Marked == unsettled {
+			return true
 		}
+		marked = marked || claim.Marked != 0
 		blocked = blocked || claim.Bound && claim.Owner != s.Live.Cluster.Incarnation
 	}
-	return blocked
+	return blocked && !marked
 }
 
 // excused is whether there is a reason why no cluster has formed, or no member can be made.
 func (w *World) excused(s *State, v *verdict) bool {
-	if w.blockedByVolumes(s, v) || w.ClassMissing && s.Live.Cluster.Storage == 0 {
+	if s.known().Lost || s.Live.Cluster.begins() || w.blockedByVolumes(s, v) || w.ClassMissing && s.Live.Cluster.Storage.Class == 0 {
 		return true
 	}
 	for m := range s.members() {

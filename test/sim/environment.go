@@ -1,5 +1,7 @@
 package sim
 
+import "slices"
+
 // Step is something that can happen. It changes the state and says whether it could happen at all, and what promise it
 // broke.
 type Step struct {
@@ -19,6 +21,9 @@ var environment = []Step{
 	{Name: "the StatefulSet controller makes the pod or claim of", Each: true, Fair: true, Do: makePod},
 	{Name: "the StatefulSet controller deletes the pod of", Each: true, Fair: true, Do: scaleDown},
 	{Name: "a volume is bound for", Each: true, Fair: true, Do: bind},
+	{Name: "the volume grows of", Each: true, Fair: true, Topic: Growth, Do: grow},
+	{Name: "the kubelet changes CPU and memory of", Each: true, Fair: true, Topic: Resources, Do: giveResources},
+	{Name: "the kubelet brings the newest certificate to", Each: true, Fair: true, Topic: Certs, Do: bringCertificate},
 	{Name: "the kubelet starts the etcd of", Each: true, Fair: true, Do: start},
 	{Name: "the kubelet has stopped the pod of", Each: true, Fair: true, Do: stopped},
 	{Name: "the garbage collector takes the StatefulSet of", Each: true, Fair: true, Do: collectWorkload},
@@ -41,6 +46,9 @@ var environment = []Step{
 	{Name: "the quota is raised", Fair: true, Do: raiseQuota},
 	{Name: "the late step arrives", Fair: true, Do: arrive},
 }
+
+// everything is what happens by itself.
+var everything = slices.Concat(environment, restoring)
 
 func seeTemplate(_ *World, s *State, m int, _ *Pass) bool {
 	workload := &s.Live.Members[m].Workload
@@ -72,7 +80,7 @@ func makePod(_ *World, s *State, m int, _ *Pass) bool {
 	if !member.Claim.Exists {
 		member.Claim = newClaim(workload)
 	}
-	member.Pod = Pod{Exists: true, Template: workload.Known}
+	member.Pod = Pod{Exists: true, Template: workload.Known, Noted: workload.Known.Power}
 	return true
 }
 
@@ -96,7 +104,7 @@ func scaleDown(_ *World, s *State, m int, _ *Pass) bool {
 func bind(w *World, s *State, m int, _ *Pass) bool {
 	claim := &s.Live.Members[m].Claim
 	// Volumes are bound where the first pod goes.
-	if !claim.Exists || claim.Bound || claim.Deleting || !s.Live.Members[m].Pod.Exists || w.ClassMissing && claim.Storage == 0 {
+	if !claim.Exists || claim.Bound || claim.Deleting || !s.Live.Members[m].Pod.Exists && !s.hasAgent(m) || w.ClassMissing && claim.Storage.Class == 0 {
 		return false
 	}
 	claim.Bound = true

@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+import (
+	"math/bits"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+)
 
 // start starts etcd. On a volume with data it resumes. On an empty one it founds the cluster, joins it, or refuses.
 func start(w *World, s *State, m int, p *Pass) bool {
@@ -9,10 +13,17 @@ func start(w *World, s *State, m int, p *Pass) bool {
 	if !pod.Exists || pod.Deleting || pod.Phase == Running || !claim.Bound || pod.Template.Hash == Bad || member.Node != Present {
 		return false
 	}
+	if !s.mounts(pod) {
+		return false
+	}
 	if failure := w.refuses(s, m); failure != Running {
 		failed := pod.Phase != failure
 		pod.Phase = failure
 		return failed
+	}
+	if w.Restores > 0 {
+		s.checkResumes(m, p)
+		s.comesBack(claim.Data)
 	}
 	if claim.Data == 0 {
 		if pod.Template.Start == core.StartBootstrap && s.withData() == 0 {
@@ -45,7 +56,7 @@ func (w *World) refuses(s *State, m int) Phase {
 		return FailingCorrupt
 	case claim.Data != 0 && claim.Data == s.Formed && !s.list().has(m) && s.Leader != 0:
 		return FailingRemoved
-	case s.unfit(m, template.Minor) != "":
+	case s.unfit(m, template.Minor) != "", member.Pod.fails():
 		return Failing
 	case claim.Data != 0:
 		return Running
@@ -97,6 +108,11 @@ func form(s *State, m int, id uint8, p *Pass) {
 	if running >= quorum(initial.size()) {
 		s.checkForming(id, p)
 		s.Etcd = Etcd{Formed: id, Founders: initial, Voters: initial}
+		if s.Live.Members[m].Pod.Template.InitialTLS {
+			s.TLSURLs, s.ByTLS = initial, true
+		}
+		// Founders of which nothing was made yet are listed as well.
+		s.Next = max(s.Next, uint8(bits.Len16(uint16(initial))))
 	}
 }
 
@@ -186,5 +202,6 @@ func (w *World) removeMember(s *State, m int) bool {
 	s.Voters &^= 1 << m
 	s.Learners &^= 1 << m
 	s.Started &^= 1 << m
+	s.TLSURLs &^= 1 << m
 	return true
 }

@@ -28,6 +28,9 @@ type choice struct {
 // most is the number of writes of a pass that it can be cut off after.
 const most = 16
 
+// mostOfRestore is that of a pass over an EtcdRestore.
+const mostOfRestore = 6
+
 // choices is everything that can happen, in the order in which it is tried.
 func choices() []choice {
 	var all []choice
@@ -41,6 +44,7 @@ func choices() []choice {
 	}
 	add(byOperator, Step{Name: "the operator", Do: pass(Cut{})})
 	add(byEnvironment, environment...)
+	add(byEnvironment, restoring...)
 	add(byUser, edits...)
 	add(byUserFree, free...)
 	add(byFault, faults...)
@@ -48,6 +52,10 @@ func choices() []choice {
 	add(byFault, Step{Name: "the operator, slow", Topic: Caches, Do: pass(Cut{Late: true})})
 	for n := range most {
 		add(byFault, Step{Name: fmt.Sprintf("the operator, ended after %d writes", n), Topic: Cuts, Do: pass(Cut{Early: true, After: n})})
+	}
+	for n := range mostOfRestore {
+		add(byFault, Step{Name: fmt.Sprintf("the restore, ended after %d writes", n+1), Topic: RestoreCuts, Do: passOfRestore(Cut{Early: true, After: n + 1})})
+		add(byFault, Step{Name: fmt.Sprintf("the restore, slow after %d steps", n), Topic: RestoreLate, Do: passOfRestore(Cut{Late: true, After: n})})
 	}
 	return all
 }
@@ -116,10 +124,16 @@ func (e *Explorer) possible() []choice {
 func (w *World) initial() State {
 	var s State
 	s.Live.Cluster.Exists, s.Live.Cluster.Size = true, uint8(w.Size)
-	s.Live.Cluster.Minor = w.Minor
+	s.Live.Cluster.Minor, s.Live.Cluster.TLS, s.Live.Cluster.Bootstrap = w.Minor, w.TLS, w.Begins
 	var p Pass
 	for range longestSuffix {
 		if w.Formed || w.Remade {
+			w.round(&s, &p)
+		}
+	}
+	for range longestSuffix {
+		if w.Midway != "" && s.Restore.phase() != w.Midway {
+			restoreBackup(ByUser)(w, &s, 0, &p)
 			w.round(&s, &p)
 		}
 	}

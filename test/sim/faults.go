@@ -1,7 +1,7 @@
 package sim
 
 // Topic groups faults and edits.
-type Topic uint16
+type Topic uint32
 
 // The topics.
 const (
@@ -31,6 +31,16 @@ const (
 	Remaking
 	// Versions of etcd.
 	Versions
+	// Resources: CPU and memory.
+	Resources
+	// Growth of volumes.
+	Growth
+	// Certs: certificates, and TLS between members.
+	Certs
+	// Restoring the data of a backup; the operator ends in the midst of that, or acts late.
+	Restoring
+	RestoreCuts
+	RestoreLate
 
 	// Basics is everything that concerns a cluster whose members stay the same.
 	Basics = Crashes | Losses | Deletions | Networks | Caches | Cuts | Quotas | Specs | Storage | Remaking
@@ -52,6 +62,16 @@ var faults = []Step{
 	{Name: "cut off from the other members is", Topic: Networks, Each: true, Do: partition},
 	{Name: "the node is gone of", Topic: Networks, Each: true, Do: loseNode},
 	{Name: "clients write faster than it can follow to", Topic: Networks, Each: true, Do: fallBehind},
+	{Name: "the node has no room yet for what is asked for", Topic: Resources, Each: true, Do: answerResize(Deferred)},
+	{Name: "the node never has what is asked for", Topic: Resources, Each: true, Do: answerResize(Infeasible)},
+	{Name: "someone deletes the Secret of the authorities", Topic: Certs, Do: loseAuthorities},
+	{Name: "someone deletes the Secret of the members' certificate", Topic: Certs, Do: loseLeaf(membersLeaf)},
+	{Name: "someone deletes the Secret of the operator's certificate", Topic: Certs, Do: loseLeaf(ownLeaf)},
+	{Name: "someone puts another authority in place of the one that signs", Topic: Certs, Do: putOwnAuthority},
+	{Name: "the certificates grow old", Topic: Certs, Do: age},
+	{Name: "the agent fails that fills the volume of", Topic: Restoring, Each: true, Do: agentFails(fills)},
+	{Name: "the agent fails that gives back what was on the volume of", Topic: Restoring, Each: true, Do: agentFails(rollsBack)},
+	{Name: "the comparison fails", Topic: Restoring, Do: comparisonFails},
 	{Name: "the operator's cache stands still", Topic: Caches, Do: standStill},
 	{Name: "the quota for pods is used up", Topic: Quotas, Do: useUpQuota},
 }
@@ -76,6 +96,8 @@ func loseVolume(_ *World, s *State, m int, _ *Pass) bool {
 	if could {
 		s.dropPod(m)
 		s.dropClaim(m)
+		// It does not come back, whoever stopped it.
+		s.Nodes[m].DownByUs = false
 	}
 	return could
 }
@@ -89,8 +111,9 @@ func wipeVolume(_ *World, s *State, m int, _ *Pass) bool {
 	member := &s.Live.Members[m]
 	could := member.Claim.Data != 0 && !s.unpublished(m)
 	if could {
-		member.Claim.Data, member.Claim.Old, member.Claim.Harm = 0, false, Intact
+		member.Claim.Data, member.Claim.Old, member.Claim.Harm, member.Claim.Aside = 0, false, Intact, Aside{}
 		s.dropPod(m)
+		s.Nodes[m].DownByUs = false
 	}
 	return could
 }
@@ -172,7 +195,7 @@ func loseStatus(_ *World, s *State, _ int, _ *Pass) bool {
 	could := cluster.Status.Founders != 0
 	if could {
 		cluster.Status = Record{}
-		s.SameCluster = false
+		s.touched()
 		s.forgetNames()
 	}
 	return could

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/restores"
 )
 
 // MaxMembers bounds the ordinals of a modeled cluster. Names are never used again, so that this also bounds how many
@@ -26,18 +27,39 @@ const (
 	Bad
 )
 
+// Wish is what is asked of a member that runs.
+type Wish struct {
+	Hash Hash
+	// Minor is the version of etcd.
+	Minor Minor
+	// Power is what it is given of CPU and memory. That alone can change while it runs.
+	Power Power
+	// Peers is how it talks to other members, Trust whom it trusts.
+	Peers core.Peers
+	Trust Authorities
+}
+
+// Heading is what members are given next, where that is not the spec's to say alone.
+type Heading struct {
+	Minor Minor
+	Peers core.Peers
+	Trust Authorities
+	// JoinTLS is whether members that are new are to be reached by TLS, FoundTLS whether those that found the cluster are.
+	JoinTLS, FoundTLS bool
+}
+
 // Template is what a pod is made from.
 type Template struct {
-	Hash  Hash
+	Wish
 	Start core.Start
 	// Initial is the initial cluster of members that found or join one.
 	Initial Set
+	// InitialTLS is whether members that found a cluster are to be reached by TLS.
+	InitialTLS bool
 	// Token is the incarnation of the EtcdCluster that is in the initial cluster token.
 	Token uint8
 	// Stopped StatefulSets have no pod.
 	Stopped bool
-	// Minor is the version of etcd.
-	Minor Minor
 }
 
 // Workload is a StatefulSet. Its owner is the EtcdCluster that is in the token.
@@ -48,7 +70,7 @@ type Workload struct {
 	// Refused is whether the pod could not be made and the controller waits before it tries again.
 	Refused     bool
 	Want, Known Template
-	Storage     uint8
+	Storage     VolumeSpec
 }
 
 // Phase is how far a pod has come.
@@ -70,9 +92,17 @@ type Pod struct {
 	// Orphan is whether its StatefulSet is gone: it will be collected.
 	Orphan bool
 	// Ready is what a stale cache holds of the kubelet's report; what is live is worked out.
-	Ready    bool
-	Phase    Phase
+	Ready bool
+	Phase Phase
+	// Template is what it was made from, with the CPU and memory that are asked for by now; Resize is how far that has come.
 	Template Template
+	Resize   Resize
+	// Noted is what it is noted to have; what is asked for may be ahead. Unable is what it is noted to be Refused.
+	Noted   Power
+	Refused bool
+	Unable  Wish
+	// Shows is the authority that signed the certificate which it shows.
+	Shows uint8
 }
 
 // Harm is what is wrong with the data on a volume.
@@ -93,7 +123,9 @@ type Claim struct {
 	// Founder is the incarnation whose StatefulSet made it, Founders the members that this one was to found with.
 	Founder  uint8
 	Founders Set
-	Storage  uint8
+	Storage  VolumeSpec
+	// Growing is whether the volume is not yet as large as is asked for.
+	Growing bool
 	// Removed is whether it is recorded on it that its member was removed.
 	Removed bool
 	// Marked is the cluster that is recorded on it, Data the cluster whose data it holds: an incarnation plus one.
@@ -101,8 +133,11 @@ type Claim struct {
 	// Old is whether the data lacks a write that was acknowledged.
 	Old  bool
 	Harm Harm
-	// Ran is the version that is recorded on it.
-	Ran Minor
+	// Aside is what a restore has moved aside.
+	Aside Aside
+	// Ran is the version that is recorded on it, Peers how members are recorded to talk to each other.
+	Ran   Minor
+	Peers core.Peers
 	// Stored is the version of the data. Log is what the log has of 3.5.
 	Stored Minor
 	Log    Log
@@ -127,6 +162,7 @@ const (
 	Rolling
 	Hibernated
 	Waking
+	BeingRestored
 )
 
 // Record is the part of the status that decisions depend on.
@@ -136,6 +172,8 @@ type Record struct {
 	Founders, Members Set
 	Next, Count       uint8
 	Doing             Doing
+	// Available is what the condition says, in worlds with restores.
+	Available bool
 	// Versions are those of the members, by two bits each.
 	Versions uint32
 }
@@ -148,12 +186,20 @@ type Cluster struct {
 	Size        uint8
 	Hash        Hash
 	// Minor is the version that is wanted.
-	Minor   Minor
-	Paused  bool
-	Storage uint8
+	Minor  Minor
+	Power  Power
+	Paused bool
+	// TLS is whether members are to talk it; Rotate counts the wishes for another authority.
+	TLS     bool
+	Rotate  uint8
+	Storage VolumeSpec
 	// Replace are the members that the user wants to have replaced.
 	Replace Set
-	Status  Record
+	// Bootstrap is whether it is to begin with the data of a backup. Holder is the restore that holds it, and Restored the cluster whose
+	// data it was last given.
+	Bootstrap        bool
+	Holder, Restored uint8
+	Status           Record
 }
 
 // Member is what Kubernetes has of a member.
@@ -187,6 +233,8 @@ type Node struct {
 	DownByUs bool
 	// Same tells, of the objects that a stale cache holds, which exist still.
 	Same Same
+	// Jobs are the agents that work at its volume.
+	Jobs [memberJobs]Job
 }
 
 // Same is a set of kinds of objects.
@@ -206,6 +254,9 @@ type Etcd struct {
 	Founders Set
 	// Voters and Learners are the member list; Started are those of it that have run.
 	Voters, Learners, Started Set
+	// TLSURLs are those that are listed by TLS; ByTLS is whether the founders were.
+	TLSURLs Set
+	ByTLS   bool
 	// Alarms are the members that the alarm CORRUPT is raised for.
 	Alarms Set
 	// Leader is the member that leads, plus one.
@@ -226,6 +277,11 @@ type State struct {
 	SameCluster bool
 	Nodes       [MaxMembers]Node
 	Etcd
+	// Earlier is the cluster that was there before a restore, or the one that a restore had brought before it was rolled back.
+	Earlier      Etcd
+	Restore      Restore
+	LateRestore  LateRestore
+	Certificates Certificates
 	// Next is one more than the highest ordinal that was ever given to a member, Used than that of those of which anything
 	// was made.
 	Next, Used uint8
@@ -247,6 +303,8 @@ type World struct {
 	Retain bool
 	// ClassMissing is whether the first storage class does not exist.
 	ClassMissing bool
+	// NoResize clusters do not change the CPU and memory of a pod; in NoGrowth ones no storage class lets volumes grow.
+	NoResize, NoGrowth bool
 	// Incarnations is how often the EtcdCluster can be made under its name.
 	Incarnations uint8
 	// Minor is the version at first, and Minors are those that the user may ask for; without, versions are not modeled.
@@ -254,8 +312,12 @@ type World struct {
 	Minors []Minor
 	// Waypoint takes the place of the core's, for mutants.
 	Waypoint func(wanted string, fleet core.Fleet) string
-	Faults   int
-	Edits    int
+	// Secured worlds model certificates, and TLS is whether members talk it at first. Stage changes what observe works out, for
+	// mutants.
+	Secured, TLS bool
+	Stage        func(tls bool, next core.Peers) core.Peers
+	Faults       int
+	Edits        int
 	// Topics are the kinds of faults and edits that can happen; none means those of Basics.
 	Topics Topic
 	// Formed runs start with a cluster that serves and is recorded, the others with a new EtcdCluster.
@@ -263,6 +325,13 @@ type World struct {
 	// Remade runs start formed, but the EtcdCluster was deleted since and has just been made again.
 	Remade   bool
 	Operator *Operator
+	// Restores is how many EtcdRestores there may be. In worlds that begin with a backup, Begins, the first of them is that one.
+	Restores int
+	Begins   bool
+	// Midway runs start when the first restore, which the user is to confirm, has come to this phase.
+	Midway string
+	// Restorer takes the place of restores.Decide, for mutants.
+	Restorer func(restores.Observation) restores.Decision
 	tables   tables
 }
 

@@ -48,20 +48,26 @@ func formed(size, faults, edits int) World {
 }
 
 func TestMutants(t *testing.T) {
-	for _, mutant := range slices.Concat(mutants, changers, movers) {
+	for _, mutant := range slices.Concat(mutants, changers, movers, resizers, certifiers, holders) {
 		t.Run(strings.ReplaceAll(mutant.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			mutant.world.Operator = NewOperator(mutant.decide)
 			mutant.world.Operator.Blind = mutant.blind
-			explorer := Explorer{World: &mutant.world, Limit: 400_000, Until: mutant.promise}
-			result := explorer.Explore()
-			trace, caught := result.Found[mutant.promise]
-			if !caught {
-				t.Fatalf("an operator that %s was not caught by %q in %d states; found: %q", mutant.name, mutant.promise, result.States, result.Order)
-			}
-			t.Logf("an operator that %s, after %d states:\n%s", mutant.name, result.States, trace)
+			mutant.world.catches(t, mutant.name, mutant.promise)
 		})
 	}
+}
+
+// catches fails unless the operator of a world is found to break a promise.
+func (w *World) catches(t *testing.T, name string, promise Promise) {
+	t.Helper()
+	explorer := Explorer{World: w, Limit: 400_000, Until: promise}
+	result := explorer.Explore()
+	trace, caught := result.Found[promise]
+	if !caught {
+		t.Fatalf("an operator that %s was not caught by %q in %d states; found: %q", name, promise, result.States, result.Order)
+	}
+	t.Logf("an operator that %s, after %d states:\n%s", name, result.States, trace)
 }
 
 func isA[A core.Action](action core.Action) bool {

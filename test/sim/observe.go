@@ -18,11 +18,11 @@ func (w *World) visible(s *State) Kube {
 	seen := s.Live
 	for m := range s.members() {
 		member := &seen.Members[m]
-		member.Claim.Data, member.Claim.Old, member.Claim.Harm = 0, false, Intact
+		member.Claim.Data, member.Claim.Old, member.Claim.Harm, member.Claim.Aside = 0, false, Intact, Aside{}
 		member.Claim.Stored, member.Claim.Log = 0, NewLog
 		member.Workload.Known = Template{}
-		member.Pod.Template = Template{Hash: member.Pod.Template.Hash, Minor: member.Pod.Template.Minor, Start: member.Pod.Template.Start}
-		member.Pod.Orphan = false
+		member.Pod.Template = Template{Wish: member.Pod.Template.Wish, Start: member.Pod.Template.Start}
+		member.Pod.Orphan, member.Pod.Shows = false, 0
 		member.Pod.Ready = s.Leader != 0 && s.serves(m) && s.Voters.has(m)
 	}
 	return seen
@@ -32,7 +32,7 @@ func (w *World) visible(s *State) Kube {
 // clusters that members said they belong to, in Unreachable the members that it asked in vain, and in Cut those that
 // know no leader.
 func (w *World) view(s *State, unready bool) State {
-	v := State{Live: s.Seen, Next: s.Next}
+	v := State{Live: s.Seen, Next: s.Next, Certificates: s.Certificates}
 	if !s.Stale {
 		v.Live = w.visible(s)
 	}
@@ -45,11 +45,12 @@ func (w *World) view(s *State, unready bool) State {
 		}
 		switch samePod := !s.Stale || node.Same&SamePod != 0; {
 		case seen.Pod.Phase != Running:
-		case !samePod || !s.runs(m) || node.Unreachable:
+		case !samePod || !s.runs(m) || node.Unreachable || !s.reaches(m):
 			v.Nodes[m].Unreachable = true
 		default:
 			seen.Claim.Data, seen.Claim.Old = s.Live.Members[m].Claim.Data, s.Live.Members[m].Claim.Old
 			seen.Claim.Stored = s.Live.Members[m].Claim.Stored
+			seen.Pod.Shows = s.Live.Members[m].Pod.Shows
 			v.Nodes[m].Cut = s.Leader == 0 || !s.serves(m)
 			if seen.Claim.Data == s.Formed {
 				v.Alarms = s.Alarms
@@ -64,8 +65,11 @@ func (w *World) view(s *State, unready bool) State {
 }
 
 func clusterID(id uint8) string {
-	if id == 0 {
+	switch id {
+	case 0:
 		return ""
+	case unsettled:
+		return core.Unsettled
 	}
 	return fmt.Sprintf("c%d", id)
 }
@@ -110,19 +114,28 @@ func (w *World) observation(v *State) core.Observation {
 		Namespace: "default", Name: "etcd", UID: fmt.Sprint("u", c.Incarnation), Generation: 1, Deleting: c.Deleting,
 		Spec: core.Spec{
 			Size: int(c.Size), FinalVersion: c.Minor.String(),
-			StorageHash: fmt.Sprint("s", c.Storage), MaxLearners: w.MaxLearners, Replace: spelled(c.Replace),
+			StorageHash: c.Storage.String(), MaxLearners: w.MaxLearners, Replace: spelled(c.Replace),
 			UnhealthyAfter: 10 * time.Minute, KeepRemoved: w.Retain, Paused: c.Paused, SnapshotCount: 1000,
 		},
-		Recorded: recorded(v),
+		Recorded: c.sinceRestore(recorded(v)), Restored: clusterID(c.Restored),
 	}}
+	if c.Holder != 0 {
+		o.Cluster.Spec.Size, o.Cluster.Spec.Restore = 0, restoreName(c.Holder)
+	}
+	if c.Bootstrap {
+		o.Cluster.Spec.Bootstrap = "backup"
+	}
 	if c.Deleting {
 		return o
 	}
-	w.heading(v, &o)
+	w.head(v, &o)
+	if _, read := w.stage(v); read && o.Cluster.Spec.Peers != core.PeersPlain || v.inUse() {
+		o.Planes = []core.Plane{w.observePlane(v)}
+	}
 	for m := range v.members() {
 		member := &v.Live.Members[m]
 		if !member.empty() {
-			o.Members = append(o.Members, w.observeMember(v, m))
+			o.Members = append(o.Members, w.observeMember(v, m, o.Cluster.Spec.MemberHash))
 		}
 		if member.Pod.Exists && member.Pod.Phase == Running {
 			o.Etcd.Statuses = append(o.Etcd.Statuses, w.status(v, m))
@@ -140,13 +153,24 @@ func (w *World) list(v *State) core.MemberList {
 	list := core.MemberList{Known: true, ClusterID: clusterID(v.Formed)}
 	for m := range v.members() {
 		if v.list().has(m) {
-			list.Members = append(list.Members, core.Listed{
-				ID: memberID(m, v.Formed), Name: memberName(m), PeerURL: "http://" + memberName(m),
+			listed := core.Listed{
+				ID: memberID(m, v.Formed), Name: memberName(m), PeerURL: peerURL(m, v.TLSURLs.has(m)),
 				Learner: v.Learners.has(m), Started: v.Started.has(m),
-			})
+			}
+			if w.Secured && v.TLSURLs.has(m) != v.Live.Cluster.TLS {
+				listed.MovesTo = peerURL(m, v.Live.Cluster.TLS)
+			}
+			list.Members = append(list.Members, listed)
 		}
 	}
 	return list
+}
+
+func peerURL(m int, byTLS bool) string {
+	if byTLS {
+		return "https://" + memberName(m)
+	}
+	return "http://" + memberName(m)
 }
 
 // recorded is the status, as far as it is modeled.
@@ -163,10 +187,10 @@ func recorded(v *State) core.Report {
 			})
 		}
 	}
-	reasons := map[Doing]core.Reason{Rolling: core.ReasonRollingOut, Hibernated: core.ReasonHibernated, Waking: core.ReasonWaking}
+	reasons := map[Doing]core.Reason{Rolling: core.ReasonRollingOut, Hibernated: core.ReasonHibernated, Waking: core.ReasonWaking, BeingRestored: core.ReasonRestoring}
 	if reason, known := reasons[record.Doing]; known {
 		progressing := core.Condition{Type: core.Progressing, Status: core.True, Reason: reason, Since: longAgo}
-		if record.Doing == Hibernated {
+		if record.Doing == Hibernated || record.Doing == BeingRestored {
 			progressing.Status = core.False
 		}
 		r.Conditions = append(r.Conditions, progressing)
@@ -174,13 +198,13 @@ func recorded(v *State) core.Report {
 	return r
 }
 
-func (w *World) observeMember(v *State, m int) core.Member {
+func (w *World) observeMember(v *State, m int, want string) core.Member {
 	member, same := &v.Live.Members[m], v.Nodes[m].Same
 	o := core.Member{Name: memberName(m)}
 	if workload := &member.Workload; workload.Exists {
 		o.Workload = core.Workload{
 			State: core.Current, UID: uid("set", m, same&SameWorkload != 0), Settled: workload.Settled, Start: workload.Want.Start,
-			MemberHash: hashOf(workload.Want.Hash, workload.Want.Minor), StorageHash: fmt.Sprint("s", workload.Storage),
+			MemberHash: hashOf(workload.Want.Wish), StorageHash: workload.Storage.String(),
 			InitialCluster: spelled(workload.Want.Initial), Stopped: workload.Want.Stopped, Version: workload.Want.Minor.String(),
 		}
 		if workload.Want.Token != v.Live.Cluster.Incarnation {
@@ -192,6 +216,7 @@ func (w *World) observeMember(v *State, m int) core.Member {
 	}
 	if member.Pod.Exists {
 		o.Pod = observePod(member, uid("pod", m, same&SamePod != 0))
+		observeResize(&member.Pod, want, &o.Pod)
 	}
 	if member.Claim.Exists {
 		o.Volumes = []core.Volume{w.observeClaim(&v.Live.Cluster, &member.Claim, uid("claim", m, same&SameClaim != 0))}
@@ -207,10 +232,11 @@ func (w *World) observeMember(v *State, m int) core.Member {
 }
 
 func observePod(member *Member, id string) core.Pod {
-	pod, hash := &member.Pod, hashOf(member.Pod.Template.Hash, member.Pod.Template.Minor)
+	pod, noted := &member.Pod, member.Pod.Template.Wish
+	noted.Power = pod.Noted
 	o := core.Pod{
-		Exists: true, UID: id, Deleting: pod.Deleting, MemberHash: hash, RestartHash: hash,
-		Running: pod.Phase == Running, Ready: pod.Ready, Start: pod.Template.Start,
+		Exists: true, UID: id, Deleting: pod.Deleting, MemberHash: hashOf(noted), RestartHash: hashOf(noted.restarts()),
+		Running: pod.Phase == Running, Started: pod.Phase == Running, Ready: pod.Ready, Start: pod.Template.Start,
 	}
 	switch pod.Phase {
 	case Failing:
@@ -238,7 +264,8 @@ func (w *World) observeClaim(c *Cluster, claim *Claim, id string) core.Volume {
 	o := core.Volume{
 		Name: "data", UID: id, Deleting: claim.Deleting, Bound: claim.Bound,
 		OwnerUID: fmt.Sprint("u", claim.Owner), FoundedBy: fmt.Sprint("u", claim.Founder), Founders: spelled(claim.Founders),
-		StorageHash: fmt.Sprint("s", claim.Storage), ClusterID: clusterID(claim.Marked), Removed: claim.Removed, Kept: true, KeptWanted: true,
+		StorageHash: claim.Storage.String(), ClusterID: clusterID(claim.Marked), Removed: claim.Removed, Kept: true, KeptWanted: true,
+		Peers: claim.Peers,
 	}
 	if claim.Marked != 0 && (w.Minor == 0 || claim.Ran != 0) {
 		o.Version = claim.Ran.String()
@@ -246,10 +273,10 @@ func (w *World) observeClaim(c *Cluster, claim *Claim, id string) core.Volume {
 			o.Since36 = applied
 		}
 	}
-	if claim.Bound && claim.Storage != c.Storage {
-		o.Misfit = "its volume is of another class"
+	if o.Bound {
+		w.fit(c, claim, &o)
 	}
-	if w.ClassMissing && claim.Storage == 0 && !claim.Bound && !claim.Deleting {
+	if w.ClassMissing && claim.Storage.Class == 0 && !claim.Bound && !claim.Deleting {
 		o.Problem = core.Problem{Reason: core.ReasonStorageClassMissing, Message: "no such class"}
 	}
 	return o

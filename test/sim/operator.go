@@ -28,8 +28,8 @@ type verdict struct {
 	disruptive core.Action
 	// record is what the status is to say.
 	record Record
-	// next is the version that members are given.
-	next Minor
+	// next is what members are given.
+	next Heading
 	// available, progressing and degraded are the conditions of the report.
 	available, progressing, degraded core.Condition
 	broken                           []Broken
@@ -46,10 +46,12 @@ func (w *World) decide(s *State, unready bool) *verdict {
 	decision := w.Operator.Decide(o)
 	v := &verdict{actions: decision.Actions, broken: checkDecision(o, decision), record: recordOf(decision.Report)}
 	if w.Minor != 0 && o.Cluster.Spec.Version != "" {
-		v.next, v.record.Versions = minorOf(o.Cluster.Spec.Version), versionsOf(decision.Report)
+		v.record.Versions = versionsOf(decision.Report)
 	}
+	v.next = w.heading(&view)
 	v.available, v.degraded = conditionOf(decision.Report, core.Available), conditionOf(decision.Report, core.Degraded)
 	v.progressing = conditionOf(decision.Report, core.Progressing)
+	v.record.Available = w.Restores > 0 && v.available.Status == core.True
 	if n := len(v.actions); n > 0 && v.actions[n-1].Disruptive() {
 		v.actions, v.disruptive = v.actions[:n-1], v.actions[n-1]
 	}
@@ -75,6 +77,8 @@ func recordOf(report core.Report) Record {
 		record.Doing = Hibernated
 	case core.ReasonWaking:
 		record.Doing = Waking
+	case core.ReasonRestoring:
+		record.Doing = BeingRestored
 	default:
 	}
 	return record
@@ -125,6 +129,9 @@ func ordinalOf(id string) uint8 {
 }
 
 func idOf(cluster string) uint8 {
+	if cluster == core.Unsettled {
+		return unsettled
+	}
 	var id uint8
 	if _, err := fmt.Sscanf(cluster, "c%d", &id); err != nil && cluster != "" {
 		panic(fmt.Sprintf("the core named the cluster ID %q, which the model does not have", cluster))
@@ -139,8 +146,8 @@ type Pass struct {
 	// late steps rest on a decision that was made earlier, stale ones on an old view, of this EtcdCluster.
 	late, stale bool
 	seen        Cluster
-	// next is the version that members are given.
-	next Minor
+	// next is what members are given.
+	next Heading
 	// beyond is whether the step leads out of the model.
 	beyond bool
 	// changes are those of the member list.
@@ -192,15 +199,21 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 			return true
 		}
 		p.say("records %s", v.record)
+		w.heal(s, v.record)
 		s.Live.Cluster.Status = v.record
-		s.SameCluster = false
+		s.touched()
 	}
 	refused := false
 	for _, action := range v.actions {
 		if cut.Early && left == 0 {
 			return true
 		}
-		left--
+		if cut.Early && left < parts(action) {
+			w.begin(s, cluster, action, left, p)
+			p.say("ends in the middle of %s", describe(action, true))
+			return true
+		}
+		left -= parts(action)
 		done := w.act(s, cluster, action, p)
 		p.say("%s", describe(action, done))
 		refused = refused || !done
@@ -209,19 +222,14 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 		return true
 	}
 	if cut.Late {
-		s.Late = order(v.disruptive)
+		s.Late = order(v.disruptive, p)
 		s.Late.Same = s.Late.Same || s.Late.Kind.about() == 0
 		p.say("is held up before %s", describe(v.disruptive, true))
 		return true
 	}
 	if cut.Early {
-		if add, is := v.disruptive.(core.AddMember); is {
-			add.Also = nil
-			w.act(s, cluster, add, p)
-		} else {
-			recreate, _ := v.disruptive.(core.RecreateMember)
-			w.recreate(s, recreate, true, p)
-		}
+		recreate, _ := v.disruptive.(core.RecreateMember)
+		w.recreate(s, recreate, true, p)
 		p.say("ends in the middle of %s", describe(v.disruptive, true))
 		return true
 	}

@@ -16,7 +16,10 @@ type place struct {
 // rest is what a state has besides members and the EtcdCluster.
 type rest struct {
 	Stale, SameCluster bool
-	Etcd               Etcd
+	Etcd, Earlier      Etcd
+	Restore            Restore
+	LateRestore        LateRestore
+	Certificates       Certificates
 	Next, Used         uint8
 	Quota              bool
 	Late               Late
@@ -58,7 +61,7 @@ func (w *World) pack(s *State) Key {
 		}
 	}
 	key.Cluster, key.SeenCluster = w.tables.clusters.number(s.Live.Cluster), w.tables.clusters.number(s.Seen.Cluster)
-	key.Rest = w.tables.rests.number(rest{s.Stale, s.SameCluster, s.Etcd, s.Next, s.Used, s.Quota, s.Late, s.Faults, s.Edits})
+	key.Rest = w.tables.rests.number(rest{s.Stale, s.SameCluster, s.Etcd, s.Earlier, s.Restore, s.LateRestore, s.Certificates, s.Next, s.Used, s.Quota, s.Late, s.Faults, s.Edits})
 	return key
 }
 
@@ -77,6 +80,7 @@ func (w *World) unpack(key *Key) State {
 	s.Live.Cluster, s.Seen.Cluster = w.tables.clusters.values[key.Cluster], w.tables.clusters.values[key.SeenCluster]
 	rest := &w.tables.rests.values[key.Rest]
 	s.Stale, s.SameCluster, s.Etcd, s.Next, s.Used = rest.Stale, rest.SameCluster, rest.Etcd, rest.Next, rest.Used
+	s.Certificates, s.Earlier, s.Restore, s.LateRestore = rest.Certificates, rest.Earlier, rest.Restore, rest.LateRestore
 	s.Quota, s.Late, s.Faults, s.Edits = rest.Quota, rest.Late, rest.Faults, rest.Edits
 	return s
 }

@@ -38,7 +38,7 @@ const (
 	RemovedFirst Promise = "a member is removed first"
 	// NoReuse: no name is given to a second member, unless nothing was ever made under it.
 	NoReuse Promise = "no name is used again"
-	// Bounded: there is one voter more than asked for at most, and nothing is added beside a member that never started.
+	// Bounded: there is one voter more than asked for at most, and nothing is added beside a member that has not started.
 	Bounded Promise = "no more members than asked for"
 	// NotWithoutNeed: a member that could come back with its data is not removed, unless the user asked for it.
 	NotWithoutNeed Promise = "no member is replaced without need"
@@ -64,12 +64,26 @@ const (
 	Follows Promise = "an unbound claim follows the spec"
 	// Contained: a spec that never runs takes down one voter at most.
 	Contained Promise = "a spec that never runs is contained"
+	// InPlace: only CPU and memory are changed while a member runs, and volumes only grow.
+	InPlace Promise = "only what can change in place does"
 	// LegalHops: no two members have versions more than a minor apart, and none is restarted with one that would not start.
 	LegalHops Promise = "members keep within a minor"
 	// DowngradeAsked: no member goes below the cluster version before etcd was told and all data has become older.
 	DowngradeAsked Promise = "etcd is told of a downgrade first"
 	// OneMinorAtATime: no member goes to the next minor before cluster version and data have come to the last.
 	OneMinorAtATime Promise = "one minor after the other"
+	// Understood: members that run, and the operator, trust each other's certificates, and dial where the others listen.
+	Understood Promise = "members understand each other"
+	// SwapsAlone: no member runs while a restore gives volumes other data, nor before all of them have it.
+	SwapsAlone Promise = "no member runs while volumes are given other data"
+	// OneData: members that run have the data of one cluster, and after a restore what that has brought or given back.
+	OneData Promise = "members run with the data of one cluster"
+	// KeepsHeld: no claim is deleted while a restore holds the cluster, or brings it its first data.
+	KeepsHeld Promise = "no claim is deleted while volumes are given other data"
+	// KeepsEarlier: what was on volumes is kept until the restore is confirmed.
+	KeepsEarlier Promise = "what was there is kept until a restore is confirmed"
+	// GivesBack: a restore comes to an end, with the data on all volumes that it stands for, and lets the cluster go.
+	GivesBack Promise = "a restore ends with the data that it stands for"
 	// TellsTruth: the status at the end says what is the case.
 	TellsTruth Promise = "the status is true"
 )
@@ -116,6 +130,8 @@ func (s *State) checkState(p *Pass) {
 	if s.Live.Cluster.Minor != 0 {
 		s.checkMinors(p)
 	}
+	s.checkUnderstood(p)
+	s.checkOneData(p)
 }
 
 // checkStays checks that the voters that stay without a member are a quorum of those that there will be.
@@ -193,11 +209,18 @@ func (w *World) checkHandover(s *State, to int, p *Pass) {
 }
 
 // checkAdd checks a member that is added.
-func (w *World) checkAdd(s *State, m int, with Set, p *Pass) {
-	if m < int(s.Used) {
+func (w *World) checkAdd(s *State, m int, p *Pass) {
+	// What comes late finds nothing of the earlier member left; etcd's IDs tell the two apart.
+	if m < int(s.Used) && !p.late {
 		p.broke(NoReuse, "%s was a member before", memberName(m))
 	}
-	if unstarted := s.list() &^ s.Started &^ with; unstarted != 0 {
+	unstarted := s.list() &^ s.Started
+	for other := range s.members() {
+		if s.runs(other) && s.hasData(other) {
+			unstarted &^= 1 << other
+		}
+	}
+	if unstarted != 0 && !p.stale && !p.late {
 		p.broke(Bounded, "%s is added while %s have never started", memberName(m), join(unstarted))
 	}
 	if most := int(p.seen.Size) + 1; !p.late && s.list().size()+1 > most {
@@ -239,7 +262,7 @@ func (w *World) checkRemove(s *State, m int, p *Pass) {
 	}
 	member := &s.Live.Members[m]
 	sound := member.Claim.Exists && !member.Claim.Deleting && member.Claim.Harm == Intact && s.hasData(m) && !s.Alarms.has(m)
-	asked := p.seen.Replace.has(m) || member.Claim.Storage != p.seen.Storage
+	asked := p.seen.Replace.has(m) || w.misfit(&p.seen, &member.Claim) != ""
 	// A node that is back by now had been away for long enough.
 	gone := member.Node == GoneLong || p.stale && s.Seen.Members[m].Node == GoneLong && !s.serves(m)
 	switch {
@@ -254,16 +277,25 @@ func (w *World) checkRemove(s *State, m int, p *Pass) {
 func (w *World) checkFounding(s *State, m int, p *Pass) {
 	template := s.Live.Members[m].Pod.Template
 	founds := template.Start == core.StartBootstrap
+	if founds && s.Live.Cluster.Bootstrap && s.Live.Cluster.Incarnation == template.Token {
+		p.broke(StartsClean, "%s founds a cluster that is to begin with a backup", memberName(m))
+	}
+	if founds && s.Formed == template.Token+1 && template.InitialTLS != s.ByTLS {
+		p.broke(FoundsOnce, "%s founds a cluster by other URLs than the one that has formed", memberName(m))
+	}
 	if founds && s.Formed == template.Token+1 && template.Initial != s.Founders {
 		p.broke(FoundsOnce, "%s founds a cluster of %s, and not the one of %s", memberName(m), join(template.Initial), join(s.Founders))
 	}
 	for other := range s.members() {
 		member := &s.Live.Members[other]
-		if data := member.Claim.Data; founds && data != 0 && data == s.Formed && data != template.Token+1 {
+		if data := member.Claim.Data; founds && data != 0 && (data == s.Formed || data >= firstRestored) && data != template.Token+1 || founds && member.Claim.Aside.Data != 0 {
 			p.broke(StartsClean, "%s founds another cluster while the volume of %s holds data", memberName(m), memberName(other))
 		}
 		peer := member.Pod.Template
 		together := founds && member.Pod.Exists && peer.Start == template.Start && peer.Token == template.Token && member.Claim.Data == peer.Token+1
+		if together && peer.InitialTLS != template.InitialTLS {
+			p.broke(FoundsOnce, "%s and %s found a cluster by different URLs", memberName(m), memberName(other))
+		}
 		if together && peer.Initial != template.Initial {
 			p.broke(FoundsOnce, "%s founds a cluster of %s, %s one of %s", memberName(m), join(template.Initial), memberName(other), join(peer.Initial))
 		}
@@ -284,7 +316,10 @@ func (s *State) checkForming(id uint8, p *Pass) {
 
 // checkClaim checks a claim that is deleted.
 func checkClaim(s *State, m int, p *Pass) {
-	claim := &s.Live.Members[m].Claim
+	claim, cluster := &s.Live.Members[m].Claim, &s.Live.Cluster
+	if cluster.Holder != 0 || cluster.begins() && claim.Owner == cluster.Incarnation {
+		p.broke(KeepsHeld, "the claim of %s is deleted", memberName(m))
+	}
 	if (claim.Bound || claim.Data != 0) && (s.Formed == 0 || s.list().has(m)) {
 		p.broke(KeepsData, "the claim of %s has a volume", memberName(m))
 	}
@@ -293,13 +328,21 @@ func checkClaim(s *State, m int, p *Pass) {
 // checkContained checks that a member is not moved to a template with which another one does not run.
 func (w *World) checkContained(s *State, m int, p *Pass) {
 	member := &s.Live.Members[m]
-	moves := member.Workload.Known.Hash == Bad && member.Pod.Template.Hash != Bad
-	if !s.hasData(m) || !s.Voters.has(m) || member.Claim.Harm == Unreadable || !moves {
+	if !member.Workload.Known.fails() || member.Pod.Template.fails() {
+		return
+	}
+	s.checkAlone(m, p)
+}
+
+// checkAlone checks that no other member fails with what a member gets.
+func (s *State) checkAlone(m int, p *Pass) {
+	member := &s.Live.Members[m]
+	if !s.hasData(m) || !s.Voters.has(m) || member.Claim.Harm == Unreadable {
 		return
 	}
 	for other := range s.members() {
 		member := &s.Live.Members[other]
-		if other != m && s.hasData(other) && s.Voters.has(other) && member.Pod.Exists && member.Pod.Template.Hash == Bad {
+		if other != m && s.hasData(other) && s.Voters.has(other) && member.Pod.Exists && member.Pod.fails() {
 			p.broke(Contained, "%s is moved to a spec with which %s does not run", memberName(m), memberName(other))
 		}
 	}

@@ -1,5 +1,7 @@
 package sim
 
+import "github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/restores"
+
 // run is one exploration.
 type run struct {
 	name  string
@@ -49,6 +51,59 @@ var runs = []run{
 	{"3-remade-scale", growing(World{Size: 3, Sizes: []int{1, 3, 5}, Faults: 1, Edits: 2, Incarnations: 2, Formed: true, Topics: Sizes | Losses | Remaking}), 80_000},
 	{"5-3-scale", changing(5, 1, 2, Sizes|Losses, 3, 5), 80_000},
 	{"5-losses", changing(5, 3, 0, Losses|Networks), 80_000},
+	// Clusters whose members and volumes change in place.
+	{"1-resize", changing(1, 2, 2, Resources|Crashes|Cuts), 60_000},
+	{"3-resize", changing(3, 2, 2, Resources|Crashes|Cuts), 60_000},
+	{"3-resize-no-fault", changing(3, 0, 3, Resources|Specs), 60_000},
+	{"3-resize-refused", rigid(changing(3, 1, 2, Resources|Crashes|Specs)), 60_000},
+	{"3-resize-stale", changing(3, 2, 2, Resources|Caches|Networks), 60_000},
+	{"3-resize-scale", changing(3, 1, 2, Resources|Sizes|Losses, 0, 1, 3), 60_000},
+	{"3-resize-versions", versions(changing(3, 1, 2, Resources|Versions), V36, V35, V36, V37), 60_000},
+	{"1-created-growth", growing(World{Size: 1, Sizes: []int{0, 1, 3}, Faults: 1, Edits: 2, Incarnations: 1, Topics: Growth | Sizes | Cuts}), 60_000},
+	{"3-growth", changing(3, 2, 2, Growth|Cuts|Losses), 60_000},
+	{"3-growth-stale", changing(3, 2, 2, Growth|Caches|Storage), 60_000},
+	{"3-growth-refused", rigid(changing(3, 1, 2, Growth|Resources|Crashes)), 60_000},
+	{"3-growth-remade", growing(World{Size: 3, Sizes: []int{1, 3}, Faults: 1, Edits: 2, Incarnations: 2, Formed: true, Topics: Growth | Remaking | Sizes}), 60_000},
+	// Clusters that talk TLS, whose authority changes.
+	{"1-created-tls", secured(World{Size: 1, Faults: 2, Edits: 1, Incarnations: 1, TLS: true, Topics: Certs | Cuts}), 60_000},
+	{"3-created-tls", secured(World{Size: 3, Faults: 1, Edits: 2, Incarnations: 1, TLS: true, Topics: Certs | Cuts}), 60_000},
+	{"3-created-plain", secured(World{Size: 3, Faults: 0, Edits: 3, Incarnations: 1, Topics: Certs}), 60_000},
+	{"1-tls", secured(changing(1, 2, 2, Certs|Crashes|Cuts)), 60_000},
+	{"3-tls-no-fault", secured(changing(3, 0, 3, Certs)), 60_000},
+	{"3-tls", talking(changing(3, 2, 2, Certs|Crashes|Cuts)), 80_000},
+	{"3-tls-secrets", talking(changing(3, 3, 1, Certs)), 80_000},
+	{"3-tls-stale", talking(changing(3, 2, 2, Certs|Caches)), 60_000},
+	{"3-tls-networks", talking(changing(3, 2, 2, Certs|Networks)), 60_000},
+	{"3-tls-losses", talking(changing(3, 2, 1, Certs|Losses)), 60_000},
+	{"3-tls-scale", talking(changing(3, 1, 3, Certs|Sizes, 0, 1, 3, 5)), 80_000},
+	{"3-plain-tls", secured(changing(3, 2, 2, Certs|Crashes|Cuts)), 60_000},
+	{"3-plain-tls-scale", secured(changing(3, 1, 3, Certs|Sizes, 0, 1, 3, 5)), 80_000},
+	{"3-plain-tls-losses", secured(changing(3, 2, 2, Certs|Losses|Specs)), 60_000},
+	// Clusters whose volumes are taken over by one that is to talk otherwise.
+	{"3-tls-remade", talking(World{Size: 3, Faults: 1, Edits: 2, Incarnations: 3, Remade: true, Topics: Certs | Remaking | Cuts}), 60_000},
+	{"3-plain-tls-remade", secured(World{Size: 3, Faults: 1, Edits: 3, Incarnations: 2, Formed: true, Retain: true, Topics: Certs | Remaking | Cuts}), 60_000},
+	// Clusters that are given other data.
+	{"1-restore", restored(changing(1, 1, 3, Restoring|Crashes|RestoreCuts), 2), 60_000},
+	{"3-restore-no-fault", restored(changing(3, 0, 3, Restoring|Specs), 1), 60_000},
+	{"3-restore", restored(changing(3, 2, 2, Restoring|Crashes|Cuts|RestoreCuts), 1), 60_000},
+	{"3-restore-losses", restored(changing(3, 2, 2, Restoring|Losses|Deletions), 1), 60_000},
+	{"3-restore-late", restored(changing(3, 2, 2, Restoring|RestoreLate|Caches), 1), 60_000},
+	{"3-restore-networks", restored(changing(3, 2, 2, Restoring|Networks), 1), 60_000},
+	{"3-restore-scale", restored(changing(3, 0, 3, Restoring|Sizes, 0, 1, 3), 1), 60_000},
+	{"1-restore-scale", restored(changing(1, 0, 3, Restoring|Sizes, 1, 3), 1), 60_000},
+	{"3-restore-filling", midway(restores.Filling, changing(3, 2, 2, Restoring|Crashes|Cuts|RestoreCuts|RestoreLate)), 60_000},
+	{"1-restore-late", midway(restores.Starting, changing(1, 2, 2, Restoring|RestoreLate|RestoreCuts)), 60_000},
+	{"3-restore-starting", midway(restores.Starting, changing(3, 2, 2, Restoring|RestoreLate|Caches|Cuts)), 60_000},
+	{"3-restore-back", midway(restores.Restored, changing(3, 1, 2, Restoring|Losses|RestoreCuts|RestoreLate)), 60_000},
+	{"3-restore-back-specs", midway(restores.Restored, changing(3, 1, 3, Restoring|Specs|Storage|Crashes)), 60_000},
+	{"1-restore-back-scale", midway(restores.Restored, changing(1, 1, 3, Restoring|Sizes|RestoreCuts, 0, 1, 3)), 60_000},
+	{"3-restore-back-scale", midway(restores.Restored, changing(3, 0, 3, Restoring|Sizes|Replacing, 1, 3, 5)), 60_000},
+	{"3-restore-remade", midway(restores.Filling, World{Size: 3, Faults: 1, Edits: 2, Incarnations: 2, Formed: true, Retain: true, Topics: Restoring | Remaking}), 60_000},
+	{"3-begins-remade", beginning(World{Size: 3, Faults: 1, Edits: 2, Incarnations: 2, Formed: true, Retain: true, Topics: Restoring | Remaking | Deletions}), 60_000},
+	{"1-begins", beginning(World{Size: 1, Faults: 2, Edits: 2, Topics: Restoring | RestoreCuts | Cuts | Crashes | Deletions}), 60_000},
+	{"3-begins", beginning(World{Size: 3, Faults: 2, Edits: 1, Topics: Restoring | RestoreCuts | Cuts | Losses}), 60_000},
+	{"3-begins-late", beginning(World{Size: 3, Faults: 2, Edits: 1, Topics: Restoring | RestoreLate | Caches}), 60_000},
+	{"3-begins-scale", beginning(World{Size: 3, Sizes: []int{0, 1, 3}, Faults: 1, Edits: 2, Topics: Restoring | Sizes | Specs}), 60_000},
 	// Clusters that change their version.
 	{"1-versions", versions(changing(1, 2, 2, Versions|Crashes|Cuts), V36, V35, V36, V37), 60_000},
 	{"1-versions-scale", versions(changing(1, 1, 2, Versions|Sizes|Losses, 1, 3), V36, V35, V36, V37), 60_000},
@@ -62,6 +117,42 @@ var runs = []run{
 	{"3-versions-networks", versions(changing(3, 2, 1, Versions|Networks), V36, V35, V36, V37), 60_000},
 	{"3-versions-remade", versions(World{Size: 3, Faults: 1, Edits: 2, Incarnations: 3, Remade: true, Topics: Versions | Remaking | Crashes}, V35, V36, V37), 60_000},
 	{"3-versions-specs", versions(changing(3, 1, 3, Versions|Specs), V36, V35, V36, V37), 60_000},
+}
+
+// secured is a world with certificates.
+func secured(w World) World {
+	w.Secured = true
+	return w
+}
+
+// talking is one whose members talk TLS from the start.
+func talking(w World) World {
+	w.Secured, w.TLS = true, true
+	return w
+}
+
+// restored is a world with as many restores.
+func restored(w World, restores int) World {
+	w.Restores = restores
+	return w
+}
+
+// midway is a world that starts when a restore has come to a phase.
+func midway(phase string, w World) World {
+	w.Restores, w.Midway = 1, phase
+	return w
+}
+
+// beginning is one whose cluster begins with the data of a backup.
+func beginning(w World) World {
+	w.Restores, w.Begins, w.Incarnations = 2, true, max(w.Incarnations, 1)
+	return w
+}
+
+// rigid is a world in which nothing changes in place.
+func rigid(w World) World {
+	w.NoResize, w.NoGrowth = true, true
+	return w
 }
 
 // growing is a world in which two learners can join at a time.

@@ -39,19 +39,23 @@ func (s *State) forget(m int, kind Same) {
 // dropCluster takes the EtcdCluster away, and with it what its status told.
 func (s *State) dropCluster() {
 	s.Live.Cluster = Cluster{Incarnation: s.Live.Cluster.Incarnation}
-	s.SameCluster = false
+	s.touched()
 	for m := range s.Nodes {
 		s.Nodes[m].Ran = 0
 	}
 	s.forgetNames()
 }
 
+// touched notes that the EtcdCluster has changed.
+func (s *State) touched() { s.SameCluster, s.LateRestore.SameCluster = false, false }
+
 // forgetNames lowers the next ordinal to what anything still shows: with the status, the names are forgotten of which
 // nothing else is left.
 func (s *State) forgetNames() {
 	for s.Next > 0 {
 		last := int(s.Next) - 1
-		if !s.Live.Members[last].empty() || s.list().has(last) || s.Seen.Cluster.Status.Members.has(last) || !s.Seen.Members[last].empty() {
+		if !s.Live.Members[last].empty() || s.list().has(last) || s.Seen.Cluster.Status.Members.has(last) || !s.Seen.Members[last].empty() ||
+			s.Earlier.list().has(last) || s.Restore.Members.has(last) {
 			return
 		}
 		s.Live.Members[last], s.Nodes[last] = Member{}, Node{}
@@ -91,4 +95,13 @@ func (w *World) settle(s *State) {
 // looksIll is whether the operator finds that a member is not healthy.
 func (s *State) looksIll(m int) bool {
 	return !s.serves(m) || s.Nodes[m].Unreachable || s.Leader == 0 || s.Alarms.has(m)
+}
+
+// heal forgets what was recorded of the health of members with other data than the cluster has by now.
+func (w *World) heal(s *State, record Record) {
+	for m := range s.members() {
+		if w.Restores > 0 && record.ID != s.Live.Cluster.Status.ID {
+			s.Live.Members[m].Ailing = false
+		}
+	}
 }

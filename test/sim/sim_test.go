@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/restores"
 )
 
 // knownIssues are promises that the core is known to break, and why. What is found is printed and counted, but fails
@@ -156,7 +157,7 @@ func root(t *testing.T) string {
 
 // TestPack checks that no part of a state is lost in its key.
 func TestPack(t *testing.T) {
-	for _, w := range []World{formed(3, 0, 0), versions(formed(3, 0, 0), V36, V35)} {
+	for _, w := range []World{formed(3, 0, 0), versions(formed(3, 0, 0), V36, V35), midway(restores.Filling, formed(3, 0, 0))} {
 		w.Operator = NewOperator(core.Decide)
 		s := w.initial()
 		standStill(&w, &s, 0, &Pass{})

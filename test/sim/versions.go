@@ -50,11 +50,18 @@ func minorOf(version string) Minor {
 }
 
 // hashOf is what the user asks of a member, its version included.
-func hashOf(hash Hash, minor Minor) string {
-	if minor == 0 {
-		return fmt.Sprint("h", hash)
+func hashOf(wish Wish) string {
+	text := fmt.Sprint("h", wish.Hash)
+	if wish.Minor != 0 {
+		text += " of " + wish.Minor.String()
 	}
-	return fmt.Sprintf("h%d of %s", hash, minor)
+	if wish.Power != Usual {
+		text += fmt.Sprint(" with p", wish.Power)
+	}
+	if wish.Peers != core.PeersPlain {
+		text += fmt.Sprintf(", %s, trusts %b", wish.Peers, wish.Trust)
+	}
+	return text
 }
 
 // versionsOf are the versions that a report has of the members.
@@ -79,15 +86,24 @@ func (r *Record) version(m int) string {
 func (r *Record) minor(m int) Minor { return Minor(r.Versions >> (2 * m) & 3) }
 
 // heading works out what to run next, as internal/observe does.
-func (w *World) heading(v *State, o *core.Observation) {
-	c := &v.Live.Cluster
-	next := c.Minor
+func (w *World) heading(v *State) Heading {
+	next := Heading{Minor: v.Live.Cluster.Minor}
 	if w.Minor != 0 {
-		next = w.waypoint(v)
+		next.Minor = w.waypoint(v)
 	}
-	o.Cluster.Spec.Version = next.String()
-	o.Cluster.Spec.MemberHash = hashOf(c.Hash, next)
-	o.Cluster.Spec.RestartHash = o.Cluster.Spec.MemberHash
+	var read bool
+	if next.Peers, read = w.stage(v); (read || v.inUse()) && next.Peers != core.PeersPlain {
+		next.Trust = v.known().Trusted
+	}
+	next.JoinTLS, next.FoundTLS = v.byTLS(next.Peers)
+	return next
+}
+
+func (w *World) head(v *State, o *core.Observation) {
+	c, next := &v.Live.Cluster, w.heading(v)
+	o.Cluster.Spec.Version, o.Cluster.Spec.Peers = next.Minor.String(), next.Peers
+	o.Cluster.Spec.MemberHash = hashOf(c.wish(next))
+	o.Cluster.Spec.RestartHash = hashOf(c.wish(next).restarts())
 }
 
 func (w *World) waypoint(v *State) Minor {

@@ -10,7 +10,10 @@ import (
 
 // writes counts the points at which a pass can be cut off.
 func writes(v *verdict, reports bool) int {
-	n := len(v.actions)
+	n := 0
+	for _, action := range v.actions {
+		n += parts(action)
+	}
 	if reports {
 		n++
 	}
@@ -24,8 +27,20 @@ func isRecreate(action core.Action) bool { _, is := action.(core.RecreateMember)
 
 // hasMiddle is whether an action consists of several writes.
 func hasMiddle(action core.Action) bool {
-	add, is := action.(core.AddMember)
-	return is && len(add.Also) > 0 || isRecreate(action)
+	return isRecreate(action)
+}
+
+func isResize(action core.Action) bool { _, is := action.(core.ResizeMember); return is }
+
+// parts is of how many writes an action consists that is not the last of a pass.
+func parts(action core.Action) int {
+	switch action.(type) {
+	case core.ResizeMember:
+		return resizeWrites
+	case core.WriteCertificates:
+		return certificateWrites
+	}
+	return 1
 }
 
 func isAdd(action core.Action) bool    { _, is := action.(core.AddMember); return is }
@@ -55,12 +70,20 @@ func describe(action core.Action, done bool) string {
 		}
 	case core.MoveLeader:
 		words = fmt.Sprintf("moves the leadership from %s to %s", a.From, a.To)
+	case core.ExpandVolumes:
+		words = "asks for a larger volume of " + a.Member
+	case core.ResizeMember:
+		words = "changes CPU and memory of the pod of " + a.Member
+	case core.WriteCertificates:
+		words = "does for certificates: " + string(a.Change)
+	case core.MovePeerURL:
+		words = "lists " + a.Member + " at " + a.URL
 	case core.SealPod:
 		words = "seals the pod of " + a.Member
 	case core.RecreateMember:
 		words = "deletes StatefulSet and claim of " + a.Member
 	case core.AddMember:
-		words = "adds " + strings.Join(a.Members(), ", ") + " to the member list"
+		words = "adds " + a.Member + " to the member list"
 	case core.PromoteMember:
 		words = "promotes " + a.Member
 	case core.RemoveMember:

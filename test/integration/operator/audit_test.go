@@ -16,9 +16,11 @@ import (
 // request is an entry of the API server's audit log.
 type request struct {
 	Verb      string `json:"verb"`
+	URI       string `json:"requestURI"`
 	UserAgent string `json:"userAgent"`
 	Stage     string `json:"stage"`
 	ObjectRef struct {
+		APIGroup    string `json:"apiGroup"`
 		Resource    string `json:"resource"`
 		Subresource string `json:"subresource"`
 		Namespace   string `json:"namespace"`
@@ -36,6 +38,22 @@ func (r request) String() string {
 // requests are those that a program has made so far that change something; events are apart.
 func (s *scene) requests(agent string) (writes, events []string) {
 	s.Helper()
+	for _, r := range s.audited(`"userAgent":"` + agent + `"`) {
+		if r.Stage != "ResponseComplete" || slices.Contains([]string{"get", "list", "watch"}, r.Verb) {
+			continue
+		}
+		if r.ObjectRef.Resource == "events" {
+			events = append(events, r.String())
+		} else {
+			writes = append(writes, r.String())
+		}
+	}
+	return writes, events
+}
+
+// audited are the entries of the audit log so far that have a text.
+func (s *scene) audited(text string) (entries []request) {
+	s.Helper()
 	file, err := os.Open(filepath.Join(env.Logs(), "audit.log"))
 	if err != nil {
 		s.Fatal(err)
@@ -45,25 +63,18 @@ func (s *scene) requests(agent string) (writes, events []string) {
 	for {
 		line, err := reader.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return writes, events
+			return entries
 		}
 		if err != nil {
 			s.Fatal(err)
 		}
-		if !strings.Contains(string(line), `"userAgent":"`+agent+`"`) {
+		if !strings.Contains(string(line), text) {
 			continue
 		}
 		var r request
 		if err := json.Unmarshal(line, &r); err != nil {
 			s.Fatalf("the audit log has %q: %v", line, err)
 		}
-		if r.Stage != "ResponseComplete" || slices.Contains([]string{"get", "list", "watch"}, r.Verb) {
-			continue
-		}
-		if r.ObjectRef.Resource == "events" {
-			events = append(events, r.String())
-		} else {
-			writes = append(writes, r.String())
-		}
+		entries = append(entries, r)
 	}
 }

@@ -50,7 +50,7 @@ func TestCreate(t *testing.T) {
 		t.Run(creation.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			cluster := s.demo(creation.size)
+			cluster := s.demo(creation.size, byDefault)
 			if creation.change != nil {
 				creation.change(&cluster.Spec)
 			}
@@ -108,9 +108,9 @@ func (s *scene) checkStatus(cluster *v1alpha1.EtcdCluster) {
 			s.Errorf("member %s is reported as %+v, etcd says %+v", m.Name, m, said)
 		}
 	}
-	endpoints := []string{fmt.Sprintf("http://demo-client.%s.svc.cluster.local:2379", s.namespace)}
+	endpoints := []string{fmt.Sprintf("https://demo-client.%s.svc.cluster.local:2379", s.namespace)}
 	for n := range size {
-		endpoints = append(endpoints, fmt.Sprintf("http://demo-%d-0.demo-peer.%s.svc.cluster.local:2379", n, s.namespace))
+		endpoints = append(endpoints, fmt.Sprintf("https://demo-%d-0.demo-peer.%s.svc.cluster.local:2379", n, s.namespace))
 	}
 	if !slices.Equal(status.Endpoints, endpoints) {
 		s.Errorf("the endpoints are %v, not %v", status.Endpoints, endpoints)

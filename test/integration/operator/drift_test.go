@@ -92,8 +92,10 @@ func TestWhatIsEditedByHandIsSetRight(t *testing.T) {
 		change func()
 	}{
 		{"the selector of the client Service", service, "demo-client", func() { service.Spec.Selector = map[string]string{"app": "other"} }},
+		{"the selector of the client Service, by a label more", service, "demo-client", func() { service.Spec.Selector["app"] = "other" }},
 		{"the target of a port of the peer Service", service, "demo-peer", func() { service.Spec.Ports[1].TargetPort = intstr.FromInt32(1234) }},
 		{"the disruption budget", budget, "demo", func() { budget.Spec.MinAvailable = ptr.To(intstr.FromInt32(0)) }},
+		{"the selector of the disruption budget, by a label more", budget, "demo", func() { budget.Spec.Selector.MatchLabels["app"] = "other" }},
 		{"the arguments of a StatefulSet", set, "demo-0", func() {
 			set.Spec.Template.Spec.Containers[0].Args = append(set.Spec.Template.Spec.Containers[0].Args[1:], "--force-new-cluster")
 		}},

@@ -52,7 +52,7 @@ func TestAVolumeIsEmptiedBeneathItsPod(t *testing.T) {
 			emptied, late := others[0], others[1]
 			pod := s.pods()[render.PodName(emptied)]
 			s.pause(late)
-			endpoint := fmt.Sprintf("http://%s:2379", s.pods()[render.PodName(leader)].Status.PodIP)
+			endpoint := s.endpoint(leader)
 			if _, err := s.connect(endpoint).Put(t.Context(), "acknowledged", "yes"); err != nil {
 				t.Fatal(err)
 			}

@@ -6,13 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 )
@@ -30,12 +33,21 @@ func (s *scene) connect(endpoints ...string) *clientv3.Client {
 		// The first is that of the Service, and nothing here plays kube-proxy.
 		endpoints = endpoints[1:]
 	}
-	connection, err := clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 2 * time.Second, Logger: zap.NewNop()})
+	connection, err := s.try(endpoints)
 	if err != nil {
 		s.Fatal(err)
 	}
 	s.Cleanup(func() { _ = connection.Close() })
 	return connection
+}
+
+// try connects, as a user if the scene has one.
+func (s *scene) try(endpoints []string) (*clientv3.Client, error) {
+	config := clientv3.Config{Endpoints: endpoints, TLS: s.credentials(endpoints), DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
+	if s.login != nil {
+		config.Username, config.Password = s.login.user, s.login.password
+	}
+	return clientv3.New(config)
 }
 
 func (s *scene) put(key, value string) {
@@ -67,7 +79,7 @@ func (s *scene) holds(key, value string) {
 // member asks one member for its status.
 func (s *scene) member(name string) *clientv3.StatusResponse {
 	s.Helper()
-	endpoint := fmt.Sprintf("http://%s:2379", s.pods()[name+"-0"].Status.PodIP)
+	endpoint := s.endpoint(name)
 	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
 	defer cancel()
 	answer, err := s.connect(endpoint).Status(ctx, endpoint)
@@ -76,6 +88,9 @@ func (s *scene) member(name string) *clientv3.StatusResponse {
 	}
 	return answer
 }
+
+// writerRests is how long a writer rests between two writes: a short gap is seen, and the processors are left to others.
+const writerRests = 10 * time.Millisecond
 
 // writer writes all the time, one key after another, each with a deadline of a second.
 type writer struct {
@@ -88,13 +103,21 @@ type writer struct {
 	// count is how many that are, for those who look while it writes.
 	count  atomic.Int64
 	failed int
-	gap    time.Duration
+	// refused are those of them that were not allowed.
+	refused int
+	gap     time.Duration
 }
 
-func (s *scene) write() *writer {
+func (s *scene) write(endpoints ...string) *writer {
+	s.Helper()
+	return s.writeBy(s.connect(endpoints...))
+}
+
+// writeBy writes by a connection.
+func (s *scene) writeBy(connection *clientv3.Client) *writer {
 	s.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &writer{scene: s, connection: s.connect(), cancel: cancel}
+	w := &writer{scene: s, connection: connection, cancel: cancel}
 	w.done.Go(func() { w.run(ctx) })
 	s.Cleanup(func() {
 		cancel()
@@ -118,18 +141,30 @@ func (w *writer) run(ctx context.Context) {
 			last = now
 		case ctx.Err() == nil:
 			w.failed++
+			var answer rpctypes.EtcdError
+			if errors.As(err, &answer) && slices.Contains([]codes.Code{codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.FailedPrecondition}, answer.Code()) {
+				w.refused++
+			}
 			w.follow(ctx)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(writerRests)
 	}
 }
 
-// follow connects to the members that there are by now, as a client does that syncs its endpoints.
+// follow connects to the members that there are by now, as a client does that syncs its endpoints. Whether it talks TLS it
+// does not change.
 func (w *writer) follow(ctx context.Context) {
 	cluster := &v1alpha1.EtcdCluster{}
-	if err := env.Client.Get(ctx, w.scene.key("demo"), cluster); err == nil && len(cluster.Status.Endpoints) > 1 {
-		w.connection.SetEndpoints(cluster.Status.Endpoints[1:]...)
+	if err := env.Client.Get(ctx, w.scene.key("demo"), cluster); err != nil || len(cluster.Status.Endpoints) < 2 {
+		return
 	}
+	scheme, _, _ := strings.Cut(w.connection.Endpoints()[0], "://")
+	var endpoints []string
+	for _, endpoint := range cluster.Status.Endpoints[1:] {
+		_, host, _ := strings.Cut(endpoint, "://")
+		endpoints = append(endpoints, scheme+"://"+host)
+	}
+	w.connection.SetEndpoints(endpoints...)
 }
 
 // finish ends the writer, and fails the test if a write is missing that was acknowledged.

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// writesToCreate is how many writes the creation of three members may take: the status as it advances, four
-// supporting objects, and per member its StatefulSet, its claim's mark, its seal and that of its pod. These are about 21; some are made
-// twice if the cache lags behind them.
-const writesToCreate = 31
+// writesToCreate is how many writes the creation of three members may take: the status as it advances, five supporting objects, six
+// Secrets of certificates, and per member its StatefulSet, its claim's mark, its seal and that of its pod. These are about 29; some
+// are made twice if the cache lags behind them.
+const writesToCreate = 39
 
 func TestCreationTakesFewWrites(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	o := s.operate()
-	s.running(3)
+	s.running(3, byDefault)
 	s.sealed()
 	o.stop()
 	writes, events := s.requests(o.agent)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -191,15 +192,19 @@ func (s *scene) loseVolume(member string) {
 // alarm raises the alarm CORRUPT for a member, as etcd's own checks do.
 func (s *scene) alarm(member string) {
 	s.Helper()
-	id := s.member(member).Header.MemberId
-	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
-	defer cancel()
-	_, err := pb.NewMaintenanceClient(s.connect().ActiveConnection()).Alarm(ctx, &pb.AlarmRequest{
-		Action: pb.AlarmRequest_ACTIVATE, MemberID: id, Alarm: pb.AlarmType_CORRUPT,
-	})
-	if err != nil {
+	if err := s.alarmOf(s.member(member).Header.MemberId, s.connect()); err != nil {
 		s.Fatalf("raise an alarm: %v", err)
 	}
+}
+
+// alarmOf raises the alarm CORRUPT for whoever has, or had, an ID.
+func (s *scene) alarmOf(id uint64, connection *clientv3.Client) error {
+	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
+	defer cancel()
+	_, err := pb.NewMaintenanceClient(connection.ActiveConnection()).Alarm(ctx, &pb.AlarmRequest{
+		Action: pb.AlarmRequest_ACTIVATE, MemberID: id, Alarm: pb.AlarmType_CORRUPT,
+	})
+	return err
 }
 
 // replaced waits until a member is gone and another has taken its place.

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func run(m *testing.M) (code int) {
 	if !chosen {
 		_ = flag.Set("test.parallel", atOnce)
 	}
+	debug.SetGCPercent(400) // There is more memory than there are processors.
 	ctrllog.SetLogger(logr.Discard())
 	scheme, err := newScheme()
 	if err != nil {
@@ -49,6 +51,7 @@ func run(m *testing.M) (code int) {
 	defer cancel()
 	env, err = environment.Start(ctx, environment.Options{
 		CRDs: []string{"config/crd/bases"}, Scheme: scheme, AuditLog: true,
+		Images:          map[string]environment.Runner{"etcd-operator": operatorImage()},
 		ElectionTimeout: 500 * time.Millisecond, MaxRestartBackOff: 2 * time.Second,
 	})
 	if err != nil {

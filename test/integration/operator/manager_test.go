@@ -21,6 +21,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/controller"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
 // operator is a running operator: a manager as cmd/etcd-operator makes it, in the test's process.
@@ -33,6 +34,9 @@ type operator struct {
 
 // operators numbers the user agents.
 var operators atomic.Int64
+
+// ownPods are what operators take for their own pods.
+var ownPods = render.Operator{Namespace: "etcd-operator-system", Labels: map[string]string{"app": "operator"}}
 
 // operatorOptions say how an operator differs from the usual one.
 type operatorOptions struct {
@@ -85,12 +89,19 @@ func (s *scene) operateWith(options operatorOptions) *operator {
 	if o.Manager, err = ctrl.NewManager(access, setup); err != nil {
 		s.Fatalf("make a manager: %v", err)
 	}
-	own := controller.Options{Domain: "cluster.local", Concurrency: 4, Now: options.now}
+	own := controller.Options{
+		Domain: "cluster.local", Operator: ownPods, Agents: render.Agents{Image: "etcd-operator:test", Version: "test"}, Concurrency: 4, Now: options.now,
+	}
 	if options.writes != nil {
 		own.WrapEtcd = options.writes.wrapEtcd
 	}
-	if err := controller.AddEtcdCluster(o.Manager, own); err != nil {
-		s.Fatalf("add the controller: %v", err)
+	for _, add := range []func(ctrl.Manager, controller.Options) error{
+		controller.AddEtcdCluster, controller.AddEtcdBackup, controller.AddBackupSchedule, controller.AddEtcdRestore, controller.AddBootstrap,
+		controller.AddArchiver, controller.AddMirror,
+	} {
+		if err := add(o.Manager, own); err != nil {
+			s.Fatalf("add a controller: %v", err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -131,7 +131,7 @@ func TestAChangeOfTheLeaderIsReported(t *testing.T) {
 	statuses := s.statuses()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	connection := s.connect(fmt.Sprintf("http://%s:2379", s.pods()[from+"-0"].Status.PodIP))
+	connection := s.connect(s.endpoint(from))
 	if _, err := connection.MoveLeader(ctx, s.member(to).Header.MemberId); err != nil {
 		t.Fatal(err)
 	}

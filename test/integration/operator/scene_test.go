@@ -34,6 +34,10 @@ const version = "3.6.16"
 type scene struct {
 	*testing.T
 	namespace string
+	// login is the user as whom connections are made; nil as long as nobody asks.
+	login *login
+	// certificate is the Secret with that of an application; empty means the ready-made one.
+	certificate string
 }
 
 func newScene(t *testing.T) *scene {
@@ -68,7 +72,8 @@ func (s *scene) explain() {
 	}
 }
 
-// demo is an EtcdCluster as most tests want it: with small volumes, which go with it.
+// demo is an EtcdCluster as most tests want it: with small volumes, which go with it, and without TLS, since certificates are
+// others in each cluster.
 func (s *scene) demo(size int32, changes ...func(*v1alpha1.EtcdClusterSpec)) *v1alpha1.EtcdCluster {
 	volume := resource.MustParse("1Gi")
 	cluster := &v1alpha1.EtcdCluster{
@@ -78,11 +83,15 @@ func (s *scene) demo(size int32, changes ...func(*v1alpha1.EtcdClusterSpec)) *v1
 			Storage: v1alpha1.StorageSpec{Size: &volume, Retention: v1alpha1.RetentionSpec{WhenDeleted: v1alpha1.RetentionDelete}},
 		},
 	}
+	unsecured(&cluster.Spec)
 	for _, change := range changes {
 		change(&cluster.Spec)
 	}
 	return cluster
 }
+
+// byDefault is for a test of what users get who ask for nothing: TLS on both planes.
+func byDefault(spec *v1alpha1.EtcdClusterSpec) { spec.Security.TLS = v1alpha1.TLSSpec{} }
 
 // running creates a cluster and waits until it has settled.
 func (s *scene) running(size int32, changes ...func(*v1alpha1.EtcdClusterSpec)) *v1alpha1.EtcdCluster {

@@ -70,6 +70,8 @@ type sweep struct {
 	// size and spec of the cluster to begin with.
 	size int32
 	spec []func(*v1alpha1.EtcdClusterSpec)
+	// login is the user as whom clients are there, if etcd asks them.
+	login *login
 	// stages are made one after another, and lead back to the beginning.
 	stages []stage
 	// lanes is how many clusters share the writes between them, each in a scene of its own.
@@ -140,6 +142,10 @@ var sweeps = []sweep{
 		tidyStage("up", func(s *scene) { s.change(etcdVersion("3.6.16")) }, 3, etcdVersion("3.6.16")),
 		tidyStage("down", func(s *scene) { s.change(etcdVersion("3.5.33")) }, 3, etcdVersion("3.5.33")),
 	}},
+	{name: "authentication", size: 1, lanes: 2, spec: []func(*v1alpha1.EtcdClusterSpec){authOff}, login: rootLogin, stages: []stage{
+		{name: "on", change: func(s *scene) { s.change(authOn) }, done: (*scene).isAuthOn},
+		{name: "off", change: func(s *scene) { s.change(authOff) }, done: (*scene).isAuthOff},
+	}},
 }
 
 // TestDeathAtEveryStep ends the operator at its n-th write, calls that change etcd among them, for every n: before or after it
@@ -178,6 +184,7 @@ func (w sweep) run(t *testing.T, faults []fault, every int) {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
+			s.become(w.login)
 			o := s.operate()
 			l := s.inhabit(w.size, w.spec...)
 			o.stop()

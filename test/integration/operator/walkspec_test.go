@@ -140,11 +140,13 @@ func (s *scene) makeable(knob *specs.Node, value any, content *unstructured.Unst
 }
 
 // TestDrawnSpecs tries many values of each field: what the schema forbids is refused by the field's name, and of what is
-// drawn from it something is accepted, for each field that a walk is to change. What is accepted can be made.
+// drawn from it something is accepted, for each field that a walk is to change. What is accepted can be made. The cluster has a
+// NetworkPolicy, so that its peers are made into something.
 func TestDrawnSpecs(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	cluster := s.demo(3, fixedQuota)
+	cluster.Spec.Security.NetworkPolicy.Mode = v1alpha1.NetworkPolicyEnabled
 	for _, name := range []string{"scratch", "files"} { // what mounts name
 		cluster.Spec.PodTemplate.Spec.Volumes = append(cluster.Spec.PodTemplate.Spec.Volumes, v1alpha1.Volume{Name: name, EmptyDir: &corev1.EmptyDirVolumeSource{}})
 	}

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/act"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
 // writes stand between an operator and the API server, and can make writes fail.
@@ -147,6 +148,10 @@ func (e etcdWrites) Remove(ctx context.Context, address, id string) error {
 	return e.do(ctx, "remove "+id, func(ctx context.Context) error { return e.Etcd.Remove(ctx, address, id) })
 }
 
+func (e etcdWrites) MovePeerURL(ctx context.Context, address, id, peerURL string) error {
+	return e.do(ctx, "move the peer URL of "+id, func(ctx context.Context) error { return e.Etcd.MovePeerURL(ctx, address, id, peerURL) })
+}
+
 func (e etcdWrites) Disarm(ctx context.Context, address, id, alarm string) error {
 	return e.do(ctx, "disarm "+alarm, func(ctx context.Context) error { return e.Etcd.Disarm(ctx, address, id, alarm) })
 }
@@ -161,6 +166,10 @@ func (e etcdWrites) CancelDowngrade(ctx context.Context, address string) error {
 
 func (e etcdWrites) FlushLog(ctx context.Context, address string, entries int) error {
 	return e.do(ctx, "flush the log", func(ctx context.Context) error { return e.Etcd.FlushLog(ctx, address, entries) })
+}
+
+func (e etcdWrites) ChangeAuth(ctx context.Context, address string, step core.AuthStep, password string) error {
+	return e.do(ctx, step.String(), func(ctx context.Context) error { return e.Etcd.ChangeAuth(ctx, address, step, password) })
 }
 
 // reacts lets something happen right before and after writes, from now on.

@@ -69,7 +69,18 @@ const term = `topologyKey: kubernetes.io/hostname, namespaces: [default], matchL
   labelSelector: {matchLabels: {a: b}, matchExpressions: [{key: c, operator: In, values: [d]}]},
   namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: c, operator: NotIn, values: [d]}]}`
 
-const podSpec = "spec.podTemplate.spec."
+const (
+	podSpec = "spec.podTemplate.spec."
+	network = "spec.security.networkPolicy."
+)
+
+// blocks are blocks of addresses, with what is left out of them.
+var blocks = these("{cidr: 192.0.2.0/24}", "{cidr: '2001:db8::/32', except: ['2001:db8:1::/48']}", "{cidr: 10.0.0.0/8, except: [10.1.0.0/16, 10.2.3.4/32]}",
+	"{cidr: 10.1.2.3/8}", "{cidr: 10.0.0.0/8, except: [192.0.2.0/24]}")
+
+// requirements are those of a label.
+var requirements = these("{key: a, operator: Exists}", "{key: example.com/a, operator: In, values: [b, '']}", "{key: A.b_c, operator: NotIn, values: [1.0-x]}",
+	"{key: a, operator: DoesNotExist, values: [b]}", "{key: a b, operator: Exists}")
 
 // domains are the values of what the schema alone cannot tell, with everything below. Some are there to be refused.
 var domains = map[string]choices{
@@ -84,6 +95,15 @@ var domains = map[string]choices{
 	).butNot("etcd does not start", "{"+quota+", tls-min-version: TLS1.3, tls-max-version: TLS1.2}"),
 	"spec.storage.storageClassName":     these("standard", OtherClass).butNot("there is no such class", "nothing"),
 	"spec.storage.wal.storageClassName": these("standard", OtherClass).butNot("there is no such class", "nothing"),
+
+	network + "clients[].anyone":                               these("{}"),
+	network + "metrics[].anyone":                               these("{}"),
+	network + "clients[].ipBlock":                              blocks,
+	network + "metrics[].ipBlock":                              blocks,
+	network + "clients[].podSelector.matchExpressions[]":       requirements,
+	network + "metrics[].podSelector.matchExpressions[]":       requirements,
+	network + "clients[].namespaceSelector.matchExpressions[]": requirements,
+	network + "metrics[].namespaceSelector.matchExpressions[]": requirements,
 
 	podSpec + "nodeSelector": these("{kubernetes.io/os: linux}", "{topology.kubernetes.io/region: region-1, kubernetes.io/arch: amd64}", "{topology.kubernetes.io/zone: zone-2}", "{a b: c}").
 		butNot("no node has it", "{disk: none}"),
@@ -144,8 +164,11 @@ const (
 
 // exclusions are the places that are left as they are, with everything below, and why.
 var exclusions = map[string]string{
-	"spec.backup":                       "this release refuses it",
+	"spec.backup":                       "nothing of it is to be seen in the cluster's own objects; see backup_test.go",
+	"spec.bootstrap":                    "it cannot be changed; see restore_test.go",
 	"spec.healing.memberUnhealthyAfter": "nothing of it is to be seen in the objects; it matters when nodes are lost",
+	"spec.security.tls":                 "certificates are others in every cluster, and clients have to follow; see tls_test.go",
+	"spec.security.auth":                "clients have to log in; see auth_test.go",
 	"spec.storage.medium":               "it cannot be changed",
 
 	podSpec + "env[].valueFrom.fileKeyRef":                                         unknownHere,

@@ -42,7 +42,8 @@ func manyVariables(n int) string {
 
 // volumeRefusals are about volumes and where they are mounted.
 var volumeRefusals = []refusal{
-	inPod("a volume called data", "volumes: [{name: data, emptyDir: {}}]", "volumes", "data or wal", "the member's own"),
+	inPod("a volume called data", "volumes: [{name: data, emptyDir: {}}]", "volumes", "data, wal, trust, server-tls or peer-tls", "the member's own"),
+	inPod("a volume called as that of the certificates", "volumes: [{name: server-tls, emptyDir: {}}]", "volumes", "server-tls", "the member's own"),
 	inPod("a volume in upper case", "volumes: [{name: Certs, emptyDir: {}}]", "volumes[0].name", `"Certs"`, "DNS labels"),
 	inPod("an over-long volume", "volumes: [{name: "+strings.Repeat("a", 64)+", emptyDir: {}}]", "volumes[0].name", "may not be more than 63"),
 	inPod("a volume twice", "volumes: [{name: a, emptyDir: {}}, {name: a, emptyDir: {}}]", "volumes[1]", "Duplicate value"),

@@ -1,7 +1,7 @@
 //go:build integration
 
-// Package validation checks the EtcdCluster definition against a real API server: what it fills in, what it
-// accepts and what it refuses, with which words.
+// Package validation checks the definitions against a real API server: what they fill in, what they accept and
+// what they refuse, with which words.
 package validation
 
 import (
@@ -67,15 +67,27 @@ func run(m *testing.M) (code int) {
 // object is an EtcdCluster of the default namespace with the given spec, written in YAML.
 func object(t *testing.T, name, spec string) *unstructured.Unstructured {
 	t.Helper()
+	return objectOf(t, "EtcdCluster", name, spec)
+}
+
+// objectOf is an object of a kind, in the default namespace.
+func objectOf(t *testing.T, kind, name, spec string) *unstructured.Unstructured {
+	t.Helper()
+	made := &unstructured.Unstructured{Object: map[string]any{"spec": fields(t, spec)}}
+	made.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+	made.SetNamespace("default")
+	made.SetName(name)
+	return made
+}
+
+// fields are what is written in YAML.
+func fields(t *testing.T, text string) map[string]any {
+	t.Helper()
 	fields := map[string]any{}
-	if err := yaml.Unmarshal([]byte(spec), &fields); err != nil {
-		t.Fatalf("the test's spec is not YAML: %v\n%s", err, spec)
+	if err := yaml.Unmarshal([]byte(text), &fields); err != nil {
+		t.Fatalf("the test's spec is not YAML: %v\n%s", err, text)
 	}
-	cluster := &unstructured.Unstructured{Object: map[string]any{"spec": fields}}
-	cluster.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("EtcdCluster"))
-	cluster.SetNamespace("default")
-	cluster.SetName(name)
-	return cluster
+	return fields
 }
 
 // create creates the cluster and deletes it when the test ends. Unknown fields are errors.

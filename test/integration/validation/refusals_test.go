@@ -13,45 +13,58 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// refusal is a cluster that must not be accepted.
+// refusal is an object that must not be accepted.
 type refusal struct {
 	// name of the case, or of the object if objectName is set.
 	name, objectName string
 	// from is the spec that is stored before; "" means that the cluster is being created.
 	from string
+	// status is what it has become by then.
+	status string
 	// spec is what is asked for.
 	spec string
 	// want is what the answer must say: the field, the value, what is allowed.
 	want []string
 }
 
-// refusals are all tables of cases, by subject.
-var refusals = map[string][]refusal{
+// refusals are all tables of cases, by kind and subject.
+var refusals = map[string]map[string][]refusal{
+	"EtcdCluster": clusterTables,
+	"EtcdBackup":  {"backups": etcdBackupRefusals, "agents": agentRefusals(backupOf)},
+	"EtcdRestore": {"restores": etcdRestoreRefusals, "agents": agentRefusals(restoreOf)},
+}
+
+var clusterTables = map[string][]refusal{
 	"cluster": clusterRefusals, "config values": configValueRefusals, "config keys": configKeyRefusals,
 	"storage": storageRefusals, "transitions": transitionRefusals, "metadata and services": metadataRefusals,
 	"scheduling": schedulingRefusals, "containers": containerRefusals, "volumes": volumeRefusals,
-	"security context": securityContextRefusals,
+	"security context": securityContextRefusals, "authentication": authRefusals, "network": networkRefusals, "certificates": certificateRefusals,
+	"backups": backupRefusals, "agents": agentRefusals(backed),
 }
 
 func TestRefusals(t *testing.T) {
-	var answers []string
-	count := 0
-	for subject, cases := range refusals {
-		t.Run(subject, func(t *testing.T) {
-			for _, c := range cases {
-				count++
-				t.Run(c.name, func(t *testing.T) { answers = append(answers, refuse(t, c)) })
+	for kind, subjects := range refusals {
+		t.Run(kind, func(t *testing.T) {
+			var answers []string
+			count := 0
+			for subject, cases := range subjects {
+				t.Run(subject, func(t *testing.T) {
+					for _, c := range cases {
+						count++
+						t.Run(c.name, func(t *testing.T) { answers = append(answers, refuse(t, kind, c)) })
+					}
+				})
+			}
+			t.Logf("%d cases", count)
+			if !t.Failed() {
+				t.Run("every rule is tested", func(t *testing.T) { requireEveryRule(t, kind, strings.Join(answers, "\n")) })
 			}
 		})
 	}
-	t.Logf("%d cases", count)
-	if !t.Failed() {
-		t.Run("every rule is tested", func(t *testing.T) { requireEveryRule(t, strings.Join(answers, "\n")) })
-	}
 }
 
-// refuse asks for the cluster of the case and returns the API server's refusal.
-func refuse(t *testing.T, c refusal) string {
+// refuse asks for the object of the case and returns the API server's refusal.
+func refuse(t *testing.T, kind string, c refusal) string {
 	t.Helper()
 	name := c.objectName
 	if name == "" {
@@ -59,13 +72,19 @@ func refuse(t *testing.T, c refusal) string {
 	}
 	var err error
 	if c.from == "" {
-		err = tryCreate(t, object(t, name, c.spec))
+		err = tryCreate(t, objectOf(t, kind, name, c.spec))
 	} else {
-		stored := object(t, name, c.from)
+		stored := objectOf(t, kind, name, c.from)
 		if err := create(t, stored); err != nil {
 			t.Fatalf("the spec before is refused: %v", err)
 		}
-		err = tryUpdate(t, stored, object(t, name, c.spec).Object["spec"])
+		if c.status != "" {
+			stored.Object["status"] = fields(t, c.status)
+			if err := api().Status().Update(t.Context(), stored); err != nil {
+				t.Fatalf("the status before is refused: %v", err)
+			}
+		}
+		err = tryUpdate(t, stored, fields(t, c.spec))
 	}
 	if err == nil {
 		t.Fatalf("accepted:\n%s", c.spec)
@@ -86,11 +105,11 @@ func refuse(t *testing.T, c refusal) string {
 	return err.Error()
 }
 
-// requireEveryRule fails for each rule of the definition that none of the answers comes from.
-func requireEveryRule(t *testing.T, answers string) {
+// requireEveryRule fails for each rule of a kind's definition that none of the answers comes from.
+func requireEveryRule(t *testing.T, kind, answers string) {
 	t.Helper()
 	var definition apiextensionsv1.CustomResourceDefinition
-	if err := yaml.UnmarshalStrict(readFile(t, definitionPath), &definition); err != nil {
+	if err := yaml.UnmarshalStrict(readFile(t, definitionOf(kind)), &definition); err != nil {
 		t.Fatal(err)
 	}
 	rules := rulesOf(definition.Spec.Versions[0].Schema.OpenAPIV3Schema)
@@ -104,6 +123,11 @@ func requireEveryRule(t *testing.T, answers string) {
 			t.Errorf("no case is refused by this rule: %s\n(%s)", rule.Rule, rule.Message)
 		}
 	}
+}
+
+// definitionOf is the file with the definition of a kind.
+func definitionOf(kind string) string {
+	return root + "/config/crd/bases/etcd.etcd.io_" + strings.ToLower(kind) + "s.yaml"
 }
 
 // rulesOf is every CEL rule of the schema and of what is in it.

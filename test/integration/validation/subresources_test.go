@@ -125,10 +125,12 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
-// kubectl runs kubectl and returns what it says.
+// kubectl runs kubectl and returns what it says. What another server at the same address offered, which kubectl
+// remembers in the home directory, is not looked at.
 func kubectl(t *testing.T, arguments ...string) string {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), root+"/build/bin/kubectl", append([]string{"--kubeconfig", server.Kubeconfig}, arguments...)...)
+	fixed := []string{"--kubeconfig", server.Kubeconfig, "--cache-dir", t.TempDir()}
+	command := exec.CommandContext(t.Context(), root+"/build/bin/kubectl", append(fixed, arguments...)...)
 	output, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("kubectl %s: %v\n%s", strings.Join(arguments, " "), err, output)

@@ -92,6 +92,8 @@ imageGCHighThresholdPercent: 100
 podLogsDir: "{{node}}/pod-logs"
 volumePluginDir: "{{node}}/volume-plugins"
 serializeImagePulls: false
+# Changed Secrets come to pods within this time instead of a minute: most of what tests would wait for.
+syncFrequency: 10s
 healthzBindAddress: 127.0.0.1
 `
 

@@ -1,0 +1,104 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"path/filepath"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/archive"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
+)
+
+// target is the volume that a task is about.
+func (a Agent) target(t task.Task) backup.Target {
+	if t.Restore == nil {
+		return backup.Target{}
+	}
+	target := backup.Target{
+		Restore: t.Restore.ID, Data: a.path(task.Data, "data"), Member: t.Restore.Member, InitialCluster: map[string][]string{},
+		// The cluster is another one than before, and than any that another restore makes.
+		Token: t.Restore.ID, BumpRevision: t.Restore.BumpRevision, LetEverybodyIn: t.Restore.LetEverybodyIn, Etcdutl: a.path(task.Etcd, "etcdutl"),
+	}
+	for member, url := range t.Restore.InitialCluster {
+		target.InitialCluster[member] = []string{url}
+	}
+	if t.Restore.WAL {
+		target.WAL = a.path(task.WAL, "wal")
+	}
+	return target
+}
+
+// fill gives a volume the data of a backup, up to a revision or a moment if that is asked for, and puts it in place.
+func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Result, error) {
+	if t.Restore == nil {
+		return task.Result{}, &FinalError{Err: errors.New("the task does not say what is to be restored: its image and the operator are of different versions")}
+	}
+	identities, err := a.identities(t)
+	if err != nil {
+		return task.Result{}, err
+	}
+	target := a.target(t)
+	m, err := a.base(ctx, s, t, identities, &target)
+	if err != nil {
+		return task.Result{}, judge(err)
+	}
+	// Filled and swapped before, and not reported: then there is nothing left of it to fill.
+	if err := backup.Fill(ctx, s, m, identities, target); err != nil {
+		return task.Result{}, judge(err)
+	}
+	if err := backup.Swap(ctx, target); err != nil {
+		return task.Result{}, err
+	}
+	content, err := backup.DigestFile(filepath.Clean(target.Data))
+	if err != nil {
+		return task.Result{}, err
+	}
+	return task.Result{Filled: &task.Filled{ClusterID: target.EtcdID(), Content: task.Content(content)}}, nil
+}
+
+// base is the backup to begin with. With a revision or a moment to recover to, it is the last one before, and what was archived since
+// is added to it.
+func (a Agent) base(ctx context.Context, s store.Store, t task.Task, identities string, target *backup.Target) (backup.Manifest, error) {
+	if t.Restore.Revision == 0 && t.Restore.Moment.IsZero() {
+		return load(ctx, s, t)
+	}
+	recovery, err := archive.Plan(ctx, s, cluster(t), archive.Target{Revision: t.Restore.Revision, Time: t.Restore.Moment})
+	if err != nil {
+		return backup.Manifest{}, err
+	}
+	for _, passed := range recovery.Passed {
+		log.Printf("etcd-agent: an earlier base is taken: %s", passed)
+	}
+	target.Prepare = func(ctx context.Context, snapshot string) error {
+		_, err := archive.Replay(ctx, s, recovery, identities, snapshot)
+		return err
+	}
+	return recovery.Base, nil
+}
+
+// compare compares what a restored cluster serves with what its volumes were filled with.
+func (a Agent) compare(ctx context.Context, t task.Task) (task.Result, error) {
+	if t.Restore == nil || t.Restore.Expected == nil {
+		return task.Result{}, &FinalError{Err: errors.New("the task does not say what the cluster is to have: its image and the operator are of different versions")}
+	}
+	member, client, err := a.members(t).choose(ctx)
+	if err != nil {
+		return task.Result{}, err
+	}
+	defer func() { _ = client.Close() }()
+	want := *t.Restore.Expected
+	has, err := backup.DigestCluster(ctx, client, want.Revision)
+	if err != nil {
+		return task.Result{}, err
+	}
+	if task.Content(has) != want {
+		return task.Result{}, &FinalError{Differs: true, Err: fmt.Errorf(
+			"the restored cluster has %d keys with the digest %s at revision %d, says member %s; its volumes were filled with %d, with the digest %s",
+			has.Keys, has.Digest, want.Revision, member.Name, want.Keys, want.Digest)}
+	}
+	return task.Result{}, nil
+}

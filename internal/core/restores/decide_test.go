@@ -1,0 +1,484 @@
+package restores
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+)
+
+// world is a small Kubernetes around Decide: members stop and start as they are let, agents do what they are for, and what must
+// never happen is checked after each step.
+type world struct {
+	*testing.T
+	Observation
+	// volumes is what each member's volume holds, and aside what was moved aside there: IDs of etcd clusters.
+	volumes, aside map[string]string
+	running        bool
+	// fails has the agents that fail, with what they say.
+	fails  map[Kind]string
+	phases []string
+	gone   bool
+}
+
+const (
+	before = "aaaa"
+	after  = "bbbb"
+)
+
+func newWorld(t *testing.T, change func(*Observation)) *world {
+	t.Helper()
+	w := &world{T: t, running: true, volumes: map[string]string{}, aside: map[string]string{}, fails: map[Kind]string{}, Observation: Observation{
+		Now: time.Date(2026, 3, 1, 3, 15, 0, 0, time.UTC), Name: "undo", Generation: 1, Completion: Automatic, SafetyWanted: true,
+		Cluster: Cluster{Exists: true, ClusterID: before, Members: []string{"demo-0", "demo-1", "demo-2"}, Serves: true, Available: true},
+		Claims:  map[string]Claim{}, Agents: map[AgentKey]Agent{}, Safety: Safety{Name: "undo-safety"},
+	}}
+	if change != nil {
+		change(&w.Observation)
+	}
+	for _, member := range w.Cluster.Members {
+		if w.Cluster.Begins {
+			w.Claims[member] = Claim{Missing: true}
+			continue
+		}
+		w.volumes[member], w.Claims[member] = before, Claim{ClusterID: before}
+	}
+	if w.Cluster.Begins {
+		w.running = false
+	}
+	return w
+}
+
+// step decides once and lets it happen.
+func (w *world) step() Decision {
+	w.Helper()
+	w.settleCluster()
+	d := Decide(w.Observation)
+	w.Now = w.Now.Add(max(d.LookAgain, time.Second))
+	if d.Report.Phase != w.Recorded.Phase {
+		w.phases = append(w.phases, d.Report.Phase)
+	}
+	w.Recorded = d.Report
+	for _, action := range d.Actions {
+		w.do(action)
+	}
+	w.work()
+	return d
+}
+
+// settleCluster is what the core of clusters does: who is held stops, who is not starts.
+func (w *world) settleCluster() {
+	c := &w.Cluster
+	if c.Begins && c.Restored != "" {
+		c.Begins = false
+	}
+	w.running = c.Holder == "" && !c.Begins
+	c.Stopped, c.Serves, c.Available = !w.running, w.running, w.running
+	if !w.running {
+		return
+	}
+	if c.Restored != "" {
+		c.ClusterID = c.Restored
+	}
+	for member, data := range w.volumes {
+		if data != c.ClusterID {
+			w.Errorf("%s runs on the data of %s, the cluster is %s", member, data, c.ClusterID)
+		}
+		if mark := w.Claims[member].ClusterID; mark != c.ClusterID {
+			w.Errorf("%s runs, and its claim says %q instead of %s", member, mark, c.ClusterID)
+		}
+	}
+}
+
+func (w *world) do(action Action) {
+	w.Helper()
+	switch a := action.(type) {
+	case Keep:
+		w.Held = true
+	case Release:
+		w.Held, w.gone = false, w.Deleting
+	case BackUp:
+		w.Safety.Exists, w.Safety.Complete = true, true
+	case Hold:
+		w.Cluster.Holder = w.Name
+	case LetGo:
+		w.Cluster.Holder, w.Cluster.Restored = "", a.ClusterID
+	case MakeClaims:
+		w.Claims[a.Member] = Claim{}
+		w.volumes[a.Member] = ""
+	case MarkClaims:
+		w.Claims[a.Member] = Claim{ClusterID: a.ClusterID}
+	case StartAgent:
+		if w.running && (a.Kind == Fill || a.Kind == RollBack) {
+			w.Errorf("%s is started while members run", a.Kind)
+		}
+		w.Agents[a.AgentKey] = Agent{Exists: true}
+	case RemoveAgent:
+		delete(w.Agents, a.AgentKey)
+	}
+}
+
+// work lets agents end.
+func (w *world) work() {
+	w.Helper()
+	for key, agent := range w.Agents {
+		if agent.Ended || agent.Foreign {
+			continue
+		}
+		agent.Ended = true
+		if trouble := w.fails[key.Kind]; trouble != "" {
+			agent.Failed, agent.Trouble = true, trouble
+			w.Agents[key] = agent
+			continue
+		}
+		member := ""
+		if key.Index < len(w.Recorded.Members) {
+			member = w.Recorded.Members[key.Index]
+		}
+		switch key.Kind {
+		case Fill:
+			if w.volumes[member] != after {
+				w.aside[member], w.volumes[member] = w.volumes[member], after
+			}
+			agent.Filled = &Filled{ClusterID: after, Revision: 42, Keys: 7, Digest: "d"}
+		case RollBack:
+			if old, moved := w.aside[member]; moved {
+				w.volumes[member] = old
+				delete(w.aside, member)
+			}
+		case Confirm:
+			delete(w.aside, member)
+		case Compare:
+		}
+		w.Agents[key] = agent
+	}
+}
+
+// settle steps until nothing changes any more.
+func (w *world) settle() {
+	w.Helper()
+	for range 100 {
+		seen := fmt.Sprintf("%+v %+v %+v", w.Recorded, w.Agents, w.Cluster)
+		d := w.step()
+		if w.gone || len(d.Actions) == 0 && seen == fmt.Sprintf("%+v %+v %+v", w.Recorded, w.Agents, w.Cluster) {
+			return
+		}
+	}
+	w.Fatalf("it goes on for ever: %+v", w.Recorded)
+}
+
+func (w *world) ends(phase string, data string, words ...string) {
+	w.Helper()
+	w.settle()
+	if w.Recorded.Phase != phase {
+		w.Errorf("the phase is %s (%s), want %s; it was %v", w.Recorded.Phase, w.Recorded.Condition.Message, phase, w.phases)
+	}
+	for _, word := range words {
+		if !strings.Contains(w.Recorded.Condition.Message, word) {
+			w.Errorf("%q lacks %q", w.Recorded.Condition.Message, word)
+		}
+	}
+	for member, has := range w.volumes {
+		if has != data {
+			w.Errorf("the volume of %s has the data of %q, want %q", member, has, data)
+		}
+	}
+	if over := slices.Contains([]string{Completed, RolledBack, Failed}, phase); over && (w.Held || w.Cluster.Holder != "") {
+		w.Errorf("it is over, and holds on: %+v", w.Cluster)
+	}
+}
+
+func TestInPlace(t *testing.T) {
+	w := newWorld(t, nil)
+	w.ends(Completed, after, "7 keys at revision 42")
+	if want := "[Pending BackingUp Stopping Filling Starting Comparing Restored Confirming Completed]"; fmt.Sprint(w.phases) != want {
+		t.Errorf("%v, want %s", w.phases, want)
+	}
+	if len(w.aside) > 0 || len(w.Agents) > 0 || !w.running || w.Recorded.EarlierID != before || w.Recorded.ClusterID != after {
+		t.Errorf("aside %v, agents %v, %+v", w.aside, w.Agents, w.Recorded)
+	}
+}
+
+func TestANewCluster(t *testing.T) {
+	w := newWorld(t, func(o *Observation) {
+		o.Cluster.Begins, o.Cluster.ClusterID, o.Cluster.Serves, o.SafetyWanted = true, "", false, false
+	})
+	w.ends(Completed, after)
+	if want := "[Pending Filling Starting Comparing Restored Confirming Completed]"; fmt.Sprint(w.phases) != want {
+		t.Errorf("%v, want %s", w.phases, want)
+	}
+}
+
+// Whatever fails before the data was compared, the cluster has what it had.
+func TestFailures(t *testing.T) {
+	for kind, trouble := range map[Kind]string{Fill: "the bucket is away", Compare: "it has other keys"} {
+		w := newWorld(t, nil)
+		w.fails[kind] = trouble
+		w.ends(RolledBack, before, trouble, "the cluster has what it had")
+		if !w.running || w.Cluster.ClusterID != before {
+			t.Errorf("%s: %+v", kind, w.Cluster)
+		}
+	}
+	w := newWorld(t, func(o *Observation) {
+		o.Cluster.Begins, o.Cluster.ClusterID, o.Cluster.Serves, o.SafetyWanted = true, "", false, false
+	})
+	w.fails[Fill] = "the bucket is away"
+	w.ends(Failed, "", "the bucket is away")
+	if w.Cluster.Restored != "" || w.running {
+		t.Errorf("a cluster without data runs: %+v", w.Cluster)
+	}
+	// What cannot be rolled back, or deleted, is tried again.
+	for _, c := range []struct {
+		kind       Kind
+		completion Completion
+		phase      string
+	}{{RollBack, RollItBack, RollingBack}, {Confirm, Automatic, Confirming}} {
+		w := newWorld(t, func(o *Observation) { o.Completion = Manual })
+		w.ends(Restored, after)
+		w.fails[c.kind] = "the node is away"
+		w.Completion = c.completion
+		told := false
+		for range 20 {
+			told = strings.Contains(w.step().Report.Condition.Message, "the node is away") || told
+		}
+		if w.Recorded.Phase != c.phase || !told {
+			t.Errorf("%s: %+v", c.kind, w.Recorded)
+		}
+		delete(w.fails, c.kind)
+		want := map[Kind]string{RollBack: before, Confirm: after}[c.kind]
+		w.ends(map[Kind]string{RollBack: RolledBack, Confirm: Completed}[c.kind], want)
+	}
+}
+
+// It can be rolled back, by the spec or by deleting it, at each of its steps until it is confirmed, and always ends with one or the other.
+func TestRollBackAtEveryStep(t *testing.T) {
+	for _, how := range []string{"by the spec", "by deletion"} {
+		for n := range 30 {
+			w := newWorld(t, func(o *Observation) { o.Completion = Manual })
+			for range n {
+				w.step()
+			}
+			phase := w.Recorded.Phase
+			if how == "by deletion" {
+				w.Deleting = true
+			} else {
+				w.Completion = RollItBack
+			}
+			w.settle()
+			for member, data := range w.volumes {
+				if data != before {
+					t.Errorf("%s after %d steps, in %s: the volume of %s has the data of %s", how, n, phase, member, data)
+				}
+			}
+			if !w.running || w.Cluster.ClusterID != before || how == "by deletion" && !w.gone {
+				t.Errorf("%s after %d steps, in %s: %+v, gone %v", how, n, phase, w.Cluster, w.gone)
+			}
+		}
+	}
+}
+
+func TestWhatIsWaitedForAndRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Observation)
+		phase  string
+		says   string
+	}{
+		"no cluster":             {func(o *Observation) { o.Cluster = Cluster{} }, Pending, "does not exist"},
+		"a cluster that goes":    {func(o *Observation) { o.Cluster.Deleting = true }, Failed, "is being deleted"},
+		"in memory":              {func(o *Observation) { o.Cluster.InMemory = true }, Failed, "spec.storage.medium Disk"},
+		"a backup not complete":  {func(o *Observation) { o.Backup = core.Problem{Reason: "x", Message: "it is not complete"} }, Pending, "it is not complete"},
+		"a backup that is wrong": {func(o *Observation) { o.Refused = core.Problem{Reason: "x", Message: "choose another one"} }, Failed, "choose another one"},
+		"another restore":        {func(o *Observation) { o.Cluster.Holder = "other" }, Pending, "EtcdRestore other holds the cluster"},
+		"one that comes first":   {func(o *Observation) { o.Ahead = core.Problem{Reason: "x", Message: "the other is not over"} }, Pending, "the other is not over"},
+		"other data on its way":  {func(o *Observation) { o.Cluster.Restored = after }, Pending, "is not yet that of the data"},
+		"paused":                 {func(o *Observation) { o.Cluster.Paused = true }, Pending, "spec.paused"},
+		"not formed":             {func(o *Observation) { o.Cluster.ClusterID = "" }, Pending, "spec.bootstrap"},
+		"no members":             {func(o *Observation) { o.Cluster.Members = nil }, Pending, "spec.size"},
+		"rolled back at once":    {func(o *Observation) { o.Completion = RollItBack }, Failed, "before anything was restored"},
+		"a safety backup's name": {func(o *Observation) { o.Safety.Exists, o.Safety.Foreign = true, true }, Failed, "EtcdBackup undo-safety exists"},
+		"a safety backup fails":  {func(o *Observation) { o.Safety.Exists, o.Safety.Failed, o.Safety.Says = true, true, "no room" }, Failed, "nothing was touched: no room"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.change)
+			held := w.Cluster.Holder
+			for range 5 {
+				d := Decide(w.Observation)
+				w.Recorded = d.Report
+				for _, action := range d.Actions {
+					switch action.(type) {
+					case Keep, Release:
+						w.do(action)
+					default:
+						t.Errorf("%T is done", action)
+					}
+				}
+			}
+			if w.Recorded.Phase != c.phase || !strings.Contains(w.Recorded.Condition.Message, c.says) || w.Cluster.Holder != held {
+				t.Errorf("%s: %s", w.Recorded.Phase, w.Recorded.Condition.Message)
+			}
+		})
+	}
+	// Without a quorum there is no safety backup, and without one no restore, unless it is waived.
+	w := newWorld(t, func(o *Observation) { o.SafetyWanted = false })
+	w.ends(Completed, after)
+}
+
+// What is held is what the cluster is by then: who has joined since the restore began is given the data as well, and a cluster that
+// another restore has given other data is left alone.
+func TestAClusterThatChangesUntilItIsHeld(t *testing.T) {
+	until := func(phase string) *world {
+		w := newWorld(t, nil)
+		for w.Recorded.Phase != phase {
+			w.step()
+		}
+		return w
+	}
+	w := until(Stopping)
+	w.Cluster.Members = append(w.Cluster.Members, "demo-3")
+	w.volumes["demo-3"], w.Claims["demo-3"] = before, Claim{ClusterID: before}
+	w.ends(Completed, after)
+
+	const others = "cccc"
+	w = until(BackingUp)
+	w.Cluster.ClusterID = others
+	for _, member := range w.Cluster.Members {
+		w.volumes[member], w.Claims[member] = others, Claim{ClusterID: others}
+	}
+	w.ends(Failed, others, "nothing was touched", "make it again")
+}
+
+// TestNotOver: what to do about a restore that is in the way depends on how far it is.
+func TestNotOver(t *testing.T) {
+	for phase, want := range map[string]string{
+		"":          "EtcdRestore undo into EtcdCluster demo is not over (Pending): wait until it is, or delete it",
+		Filling:     "EtcdRestore undo into EtcdCluster demo is not over (Filling): wait until it is, or delete it",
+		Restored:    "EtcdRestore undo into EtcdCluster demo is not over (Restored): set its spec.completion to Confirm or RollBack",
+		RollingBack: "EtcdRestore undo into EtcdCluster demo is not over (RollingBack): wait until it is",
+	} {
+		if got := NotOver("undo", "demo", phase); got != want {
+			t.Errorf("%q: %s", phase, got)
+		}
+	}
+}
+
+// Who lets the cluster go in the midst of it finds it held again before anything is moved.
+func TestAClusterThatIsLetGo(t *testing.T) {
+	w := newWorld(t, nil)
+	for w.Recorded.Phase != Filling {
+		w.step()
+	}
+	w.Cluster.Holder = ""
+	w.ends(Completed, after)
+}
+
+// Members come and go until they have been stopped. Those are filled that there are then.
+func TestMembersThatCome(t *testing.T) {
+	w := newWorld(t, nil)
+	for w.Recorded.Phase != Stopping {
+		w.step()
+	}
+	w.Cluster.Members = append(w.Cluster.Members, "demo-3")
+	w.volumes["demo-3"], w.Claims["demo-3"] = before, Claim{ClusterID: before}
+	w.ends(Completed, after)
+	if len(w.Recorded.Members) != 4 {
+		t.Errorf("filled are %v", w.Recorded.Members)
+	}
+}
+
+// A status that is not about the data that the cluster has by now says neither what it has, nor who its members are.
+func TestAStatusOfBefore(t *testing.T) {
+	w := newWorld(t, func(o *Observation) { o.Cluster.Restored = "cccc" })
+	w.Held = true
+	if d := Decide(w.Observation); d.Report.Phase != Pending || !strings.Contains(d.Report.Condition.Message, "status") {
+		t.Errorf("%s: %s", d.Report.Phase, d.Report.Condition.Message)
+	}
+}
+
+// While volumes are given other data, in either direction, their claims do not say whose they have.
+func TestClaimsSayNothingMeanwhile(t *testing.T) {
+	w := newWorld(t, func(o *Observation) { o.Completion = Manual })
+	check := func() {
+		t.Helper()
+		for range 60 {
+			for _, action := range w.step().Actions {
+				start, is := action.(StartAgent)
+				if mark := w.Claims[start.Member].ClusterID; is && (start.Kind == Fill || start.Kind == RollBack) && mark != core.Unsettled {
+					t.Errorf("%s begins at the volume of %s, whose claim says %q", start.Kind, start.Member, mark)
+				}
+			}
+		}
+	}
+	check()
+	w.Completion = RollItBack
+	check()
+	w.ends(RolledBack, before)
+}
+
+// Two begin at once, and one holds the cluster first. The other one would be rolled back to what is no longer there.
+func TestAnotherRestoreWasFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	for w.Recorded.Phase != Stopping {
+		w.step()
+	}
+	w.Cluster.Holder = "other"
+	w.step()
+	if w.Recorded.Phase != Stopping || !strings.Contains(w.Recorded.Condition.Message, "EtcdRestore other holds the cluster") {
+		t.Errorf("%+v", w.Recorded)
+	}
+	w.Cluster.Holder, w.Cluster.Restored = "", "cccc"
+	for _, member := range w.Cluster.Members {
+		w.volumes[member], w.Claims[member] = "cccc", Claim{ClusterID: "cccc"}
+	}
+	w.ends(Failed, "cccc", "nothing was touched", "make it again")
+}
+
+// One that is to be rolled back waits for who holds the cluster.
+func TestRollBackWaitsForAnotherRestore(t *testing.T) {
+	w := newWorld(t, func(o *Observation) { o.Completion = Manual })
+	w.ends(Restored, after)
+	w.Cluster.Holder, w.Completion = "other", RollItBack
+	for range 5 {
+		w.step()
+	}
+	if started := w.Agents[AgentKey{RollBack, 0}].Exists; w.Recorded.Phase != RollingBack || started || !strings.Contains(w.Recorded.Condition.Message, "EtcdRestore other holds the cluster") {
+		t.Errorf("%+v, agents %v", w.Recorded, w.Agents)
+	}
+	w.Cluster.Holder = ""
+	w.ends(RolledBack, before)
+}
+
+// The EtcdCluster is deleted and made again, at each step: the new one is none of the restore's.
+func TestAnotherCluster(t *testing.T) {
+	for n := range 30 {
+		w := newWorld(t, func(o *Observation) { o.Completion, o.Cluster.UID = Manual, "first" })
+		for i := range n {
+			if i == 20 {
+				w.Completion = RollItBack
+			}
+			w.step()
+		}
+		phase := w.Recorded.Phase
+		if phase == "" || phase == Pending || Over(phase) {
+			continue
+		}
+		w.Cluster.UID, w.Cluster.Holder, w.Cluster.Restored, w.Cluster.ClusterID = "second", "", "", "cccc"
+		for range 5 {
+			d := Decide(w.Observation)
+			w.Recorded = d.Report
+			for _, action := range d.Actions {
+				switch action.(type) {
+				case Release, RemoveAgent:
+					w.do(action)
+				default:
+					t.Errorf("in %s: %T is done to another cluster", phase, action)
+				}
+			}
+		}
+		if w.Recorded.Phase != Failed || w.Held || !strings.Contains(w.Recorded.Condition.Message, "another one of its name") {
+			t.Errorf("in %s: %+v", phase, w.Recorded)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+//go:build integration
+
+package operator
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+)
+
+// restore makes an EtcdRestore of the cluster from a backup.
+func (s *scene) restore(name, backup string, changes ...func(*v1alpha1.EtcdRestoreSpec)) *v1alpha1.EtcdRestore {
+	s.Helper()
+	restore := &v1alpha1.EtcdRestore{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec: v1alpha1.EtcdRestoreSpec{
+			ClusterRef: v1alpha1.ClusterReference{Name: "demo"}, BackupRef: v1alpha1.BackupReference{Name: backup},
+		},
+	}
+	for _, change := range changes {
+		change(&restore.Spec)
+	}
+	s.create(restore)
+	return restore
+}
+
+// restoreIs waits until a restore has a phase, and says all the words.
+func (s *scene) restoreIs(name string, phase v1alpha1.RestorePhase, words ...string) *v1alpha1.EtcdRestore {
+	s.Helper()
+	restore := &v1alpha1.EtcdRestore{}
+	s.eventually(fmt.Sprintf("restore %s is %s", name, phase), longPatience, func() error {
+		s.get(name, restore)
+		said := meta.FindStatusCondition(restore.Status.Conditions, "Complete")
+		if restore.Status.Phase != phase || said == nil {
+			return fmt.Errorf("phase %s, conditions %+v", restore.Status.Phase, restore.Status.Conditions)
+		}
+		for _, word := range words {
+			if !strings.Contains(said.Message, word) {
+				return fmt.Errorf("%q lacks %q", said.Message, word)
+			}
+		}
+		return nil
+	})
+	return restore
+}
+
+// A cluster is given back the data of a backup, under the same names; what it had since is gone, and can be brought back until that is
+// confirmed.
+func TestRestoreInPlace(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.operate()
+	store := s.store()
+	s.running(3, func(spec *v1alpha1.EtcdClusterSpec) { spec.Backup = &v1alpha1.BackupSpec{Store: store} })
+	s.sealed()
+	for i := range 20 {
+		s.put(fmt.Sprint("key-", i), "before")
+	}
+	s.backup("good")
+	made := s.becomes("good", "Completed", "Verified", metav1.ConditionTrue)
+	s.put("key-0", "after")
+	s.put("late", "after")
+	before := s.cluster().Status.ClusterID
+
+	s.restore("undo", "good", func(spec *v1alpha1.EtcdRestoreSpec) { spec.Completion = v1alpha1.CompleteManually })
+	restored := s.restoreIs("undo", "Restored", "20 keys")
+	cluster := s.settled()
+	if cluster.Status.ClusterID == before || cluster.Status.ClusterID != restored.Status.ClusterID {
+		s.Errorf("etcd's ID was %s, is %s, and the restore says %s", before, cluster.Status.ClusterID, restored.Status.ClusterID)
+	}
+	s.holds("key-0", "before")
+	s.lacks("late")
+	if bumped := s.member("demo-0").Header.Revision; bumped < made.Status.Revision+1_000_000_000 {
+		s.Errorf("the revision is %d, and was %d", bumped, made.Status.Revision)
+	}
+	s.becomes(restored.Status.SafetyBackup, "Completed", "Complete", metav1.ConditionTrue)
+	s.put("new", "afterwards")
+
+	s.changeRestore("undo", v1alpha1.CompleteByRollBack)
+	s.restoreIs("undo", "RolledBack", "spec.completion is RollBack")
+	if cluster = s.settled(); cluster.Status.ClusterID != before {
+		s.Errorf("etcd's ID was %s and is %s", before, cluster.Status.ClusterID)
+	}
+	s.holds("late", "after")
+	s.lacks("new")
+
+	// Once more, for good, from the backup that was made before the first time.
+	s.restore("redo", restored.Status.SafetyBackup, func(spec *v1alpha1.EtcdRestoreSpec) {
+		spec.BumpRevision, spec.SafetyBackup = ptr.To[int64](0), v1alpha1.SafetySkip
+	})
+	s.restoreIs("redo", "Completed", "21 keys")
+	s.settled()
+	s.holds("late", "after")
+	s.change(size(1))
+	s.settled()
+	s.holds("key-0", "after")
+}
+
+// A new cluster begins with the data of another one's backup.
+func TestBootstrapFromBackup(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.operate()
+	store := s.store()
+	s.running(1)
+	for i := range 20 {
+		s.put(fmt.Sprint("key-", i), "before")
+	}
+	s.backup("seed", func(spec *v1alpha1.EtcdBackupSpec) { spec.Store = &store })
+	made := s.becomes("seed", "Completed", "Verified", metav1.ConditionTrue)
+	old := s.cluster()
+	s.delete(old)
+	s.gone(old)
+	s.nothingLeft("PersistentVolumeClaim backups")
+
+	s.create(s.demo(3, byDefault, func(spec *v1alpha1.EtcdClusterSpec) {
+		spec.Bootstrap = &v1alpha1.BootstrapSpec{BackupRef: &v1alpha1.BackupReference{Name: "seed"}}
+	}))
+	s.settled()
+	s.holds("key-19", "before")
+	restored := s.restoreIs("demo-bootstrap", "Completed", "20 keys")
+	if revision := s.member("demo-0").Header.Revision; revision != made.Status.Revision || restored.Status.Revision != revision {
+		s.Errorf("the revision is %d, was %d, and the restore says %d", revision, made.Status.Revision, restored.Status.Revision)
+	}
+	s.sealed()
+}
+
+// A client deletes everything. The cluster is given back what it had at the revision before, and at the moment before.
+func TestRestoreToARevisionAndAMoment(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.operate()
+	store := s.store()
+	s.running(1, continuous(store))
+	s.keepsUp()
+	for i := range 20 {
+		s.put(fmt.Sprint("key-", i), "good")
+	}
+	revision := s.member("demo-0").Header.Revision
+	from, cluster := s.archiveOf(store)
+	s.archived(from, cluster, revision)
+	time.Sleep(2 * time.Second) // A moment is of the archiver's clock, in which it has received all of it.
+	moment := metav1.NowMicro()
+	time.Sleep(2 * time.Second)
+	if _, err := s.connect().Delete(s.Context(), "", clientv3.WithPrefix()); err != nil {
+		t.Fatal(err)
+	}
+	s.lacks("key-0")
+	s.archived(from, cluster, revision+1)
+	// It is too late for a backup; it only says where the archive is.
+	s.backup("late")
+	s.becomes("late", "Completed", "Verified", metav1.ConditionTrue)
+	for name, target := range map[string]func(*v1alpha1.EtcdRestoreSpec){
+		"by-revision": func(spec *v1alpha1.EtcdRestoreSpec) { spec.Revision = revision },
+		"by-moment":   func(spec *v1alpha1.EtcdRestoreSpec) { spec.PointInTime = &moment },
+	} {
+		s.restore(name, "late", target, func(spec *v1alpha1.EtcdRestoreSpec) { spec.SafetyBackup = v1alpha1.SafetySkip })
+		s.restoreIs(name, "Completed", "20 keys")
+		s.settled()
+		s.holds("key-0", "good")
+		s.holds("key-19", "good")
+		if _, err := s.connect().Delete(s.Context(), "", clientv3.WithPrefix()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What was never archived is refused, and the cluster has what it had.
+	s.put("kept", "value")
+	s.restore("never", "late", func(spec *v1alpha1.EtcdRestoreSpec) { spec.Revision, spec.SafetyBackup = 999_999, v1alpha1.SafetySkip })
+	s.restoreIs("never", "RolledBack", "it is not archived")
+	s.settled()
+	s.holds("kept", "value")
+	s.eventually("one restore is told to have failed", patience, func() error {
+		if total, of := s.series("etcd_operator_restore_failed"); total != 1 || of != 3 || s.metric("etcd_operator_restore_failed", "restore", "never") != 1 {
+			return fmt.Errorf("it is %v of %d", total, of)
+		}
+		return nil
+	})
+	failed := &v1alpha1.EtcdRestore{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "never"}}
+	s.delete(failed)
+	s.eventually("nothing is told of one that is deleted", patience, func() error {
+		if total, of := s.series("etcd_operator_restore_failed"); total != 0 || of != 2 {
+			return fmt.Errorf("it is %v of %d", total, of)
+		}
+		return nil
+	})
+}
+
+func (s *scene) changeRestore(name string, completion v1alpha1.RestoreCompletion) {
+	s.Helper()
+	s.eventually("the restore is changed", patience, func() error {
+		restore := &v1alpha1.EtcdRestore{}
+		s.get(name, restore)
+		restore.Spec.Completion = completion
+		return env.Client.Update(s.Context(), restore)
+	})
+}
+
+// lacks checks that there is no such key.
+func (s *scene) lacks(key string) {
+	s.Helper()
+	answer, err := s.connect().Get(s.Context(), key, clientv3.WithCountOnly())
+	if err != nil || answer.Count != 0 {
+		s.Errorf("there are %+v of %s: %v", answer, key, err)
+	}
+}
