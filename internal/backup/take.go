@@ -13,6 +13,7 @@ import (
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
 )
@@ -73,21 +74,25 @@ func Take(ctx context.Context, s store.Store, r Request) (Manifest, error) {
 	if err != nil {
 		return failed(fmt.Errorf("its status: %w", err))
 	}
+	both, working := errgroup.WithContext(ctx)
 	// The member opens the snapshot before it sends the first of it, which is waited for here.
-	stream, err := r.Client.SnapshotWithVersion(ctx)
+	stream, err := r.Client.SnapshotWithVersion(working)
 	if err != nil {
 		return failed(fmt.Errorf("its snapshot: %w", err))
 	}
 	defer stream.Snapshot.Close()
-	if m.State, err = state(ctx, r, before); err != nil {
-		return failed(err)
-	}
 	m.Cluster.EtcdID, m.Member.ID, m.Member.Version = hexID(before.Header.ClusterId), hexID(before.Header.MemberId), before.Version
 	m.Stored = Stored{Object: path.Join(r.Cluster.folder(r.Name), snapshotName+rand.Text()), Compression: Zstd, Recipients: r.Recipients}
 	if len(recipients) > 0 {
 		m.Stored.Encryption = Age
 	}
-	if err := upload(ctx, s, &m, stream.Snapshot, recipients); err != nil {
+	// For the hash the member reads all keys as well, which takes about as long as the snapshot.
+	both.Go(func() (err error) {
+		m.State, err = state(working, r, before)
+		return err
+	})
+	both.Go(func() error { return upload(working, s, &m, stream.Snapshot, recipients) })
+	if err := both.Wait(); err != nil {
 		return failed(err)
 	}
 	m.Ended = time.Now().UTC()
@@ -150,7 +155,7 @@ func pack(to io.Writer, from io.Reader, recipients []age.Recipient) error {
 		}
 		to, closers = encrypted, []io.Closer{encrypted}
 	}
-	compressed, err := zstd.NewWriter(to, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
+	compressed, err := zstd.NewWriter(to, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return err
 	}
