@@ -48,10 +48,10 @@ type EtcdRestoreList struct {
 // EtcdRestoreSpec is the restore that is wanted. Only its completion and its agents can be changed.
 //
 // +kubebuilder:validation:XValidation:rule="self.clusterRef == oldSelf.clusterRef && self.backupRef == oldSelf.backupRef",message="clusterRef and backupRef cannot be changed: make another EtcdRestore"
-// +kubebuilder:validation:XValidation:rule="has(self.revision) == has(oldSelf.revision) && (!has(self.revision) || self.revision == oldSelf.revision) && has(self.pointInTime) == has(oldSelf.pointInTime) && (!has(self.pointInTime) || self.pointInTime == oldSelf.pointInTime)",message="revision and pointInTime cannot be changed: make another EtcdRestore"
+// +kubebuilder:validation:XValidation:rule="has(self.revision) == has(oldSelf.revision) && (!has(self.revision) || self.revision == oldSelf.revision) && has(self.pointInTime) == has(oldSelf.pointInTime) && (!has(self.pointInTime) || self.pointInTime == oldSelf.pointInTime) && has(self.latest) == has(oldSelf.latest) && (!has(self.latest) || self.latest == oldSelf.latest)",message="revision, pointInTime and latest cannot be changed: make another EtcdRestore"
 // +kubebuilder:validation:XValidation:rule="has(self.bumpRevision) == has(oldSelf.bumpRevision) && (!has(self.bumpRevision) || self.bumpRevision == oldSelf.bumpRevision)",message="bumpRevision cannot be changed: make another EtcdRestore"
 // +kubebuilder:validation:XValidation:rule="has(self.safetyBackup) == has(oldSelf.safetyBackup) && (!has(self.safetyBackup) || self.safetyBackup == oldSelf.safetyBackup)",message="safetyBackup cannot be changed: make another EtcdRestore"
-// +kubebuilder:validation:XValidation:rule="!has(self.revision) || !has(self.pointInTime)",message="revision and pointInTime are two ways to say the same: set one of them"
+// +kubebuilder:validation:XValidation:rule="[has(self.revision), has(self.pointInTime), has(self.latest) && self.latest].filter(said, said).size() <= 1",message="revision, pointInTime and latest are three ways to say how far: set one of them"
 type EtcdRestoreSpec struct {
 	// ClusterRef is the EtcdCluster, in the same namespace.
 	// +required
@@ -70,6 +70,10 @@ type EtcdRestoreSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self >= timestamp('2000-01-01T00:00:00Z')",message="spec.pointInTime must be a moment since 2000, such as 2026-03-01T10:15:30.500000Z"
 	// +optional
 	PointInTime *metav1.MicroTime `json:"pointInTime,omitempty"`
+
+	// Latest is whether the cluster is to be recovered to the last change that is archived when the restore begins, in the same way.
+	// +optional
+	Latest bool `json:"latest,omitempty"`
 
 	// BumpRevision is by how much the revision is raised, so that it is higher than any that clients have seen; all before is
 	// compacted then, so that those who watch find out (https://etcd.io/docs/v3.6/op-guide/recovery/). 0 leaves revisions as they were.
@@ -127,7 +131,7 @@ const (
 
 // RestorePhase sums the restore up in one word.
 //
-// +kubebuilder:validation:Enum=Pending;BackingUp;Stopping;Filling;Starting;Comparing;Restored;Confirming;Completed;RollingBack;RolledBack;Failed
+// +kubebuilder:validation:Enum=Pending;Checking;BackingUp;Stopping;Filling;Starting;Comparing;Restored;Confirming;Completed;RollingBack;RolledBack;Failed
 type RestorePhase string
 
 // EtcdRestoreStatus is what has become of the restore.
@@ -136,7 +140,7 @@ type EtcdRestoreStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Phase is how far it is: Pending, BackingUp (a safety backup is made), Stopping (members stop), Filling (volumes are given the
+	// Phase is how far it is: Pending, Checking (all that is to be restored is read through), BackingUp (a safety backup is made), Stopping (members stop), Filling (volumes are given the
 	// data), Starting, Comparing (the data is compared with the backup), Restored (waiting for spec.completion), Confirming (the
 	// earlier data is deleted) and Completed; or RollingBack and RolledBack; or Failed, before anything was touched.
 	// +optional
@@ -175,6 +179,10 @@ type EtcdRestoreStatus struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	SafetyBackup string `json:"safetyBackup,omitempty"`
+
+	// TargetRevision is what spec.latest was when the restore began.
+	// +optional
+	TargetRevision int64 `json:"targetRevision,omitempty"`
 
 	// Revision is that which the restored cluster began with, and Keys how many keys it had.
 	// +optional

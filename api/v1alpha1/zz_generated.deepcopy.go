@@ -452,6 +452,10 @@ func (in *BootstrapSpec) DeepCopyInto(out *BootstrapSpec) {
 		*out = new(BackupReference)
 		**out = **in
 	}
+	if in.PointInTime != nil {
+		in, out := &in.PointInTime, &out.PointInTime
+		*out = (*in).DeepCopy()
+	}
 	if in.Source != nil {
 		in, out := &in.Source, &out.Source
 		*out = new(ExternalEtcd)

@@ -73,6 +73,8 @@ func (a Agent) do(ctx context.Context, t task.Task) (task.Result, error) {
 		return a.verify(ctx, s, t)
 	case task.Delete:
 		return task.Result{}, a.remove(ctx, s, t)
+	case task.Check:
+		return a.check(ctx, s, t)
 	case task.Fill:
 		return a.fill(ctx, s, t)
 	case task.Archive:

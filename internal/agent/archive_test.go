@@ -453,6 +453,82 @@ func TestARestoreRefusesADamagedBase(t *testing.T) {
 	}
 }
 
+// Before a restore all that it needs is read through: what the last archived change is, whether a segment is damaged, and whether the
+// base is.
+func TestWhatARestoreNeedsIsReadBefore(t *testing.T) {
+	client, url := etcd(t)
+	a := newArchiver(t, url)
+	a.start(t)
+	a.stored(t, put(t, client, "first"))
+	last := put(t, client, "last")
+	a.stored(t, last)
+	a.end()
+	a.ends(t)
+	check := a.task
+	check.Kind, check.Name = task.Check, a.bases(t)[0]
+	folder := filepath.Join(a.Root, task.Volume, *a.task.Store.Folder)
+	cut := func(object string) {
+		t.Helper()
+		stored, err := a.store.Stat(t.Context(), object)
+		if err == nil {
+			err = os.Truncate(filepath.Join(folder, object), stored.Size-1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	asks := func(restore task.Restore) (task.Result, string) {
+		check.Restore = &restore
+		done, err := a.Do(t.Context(), check)
+		var final *agent.FinalError
+		if err != nil && !errors.As(err, &final) {
+			t.Errorf("it would be tried again: %v", err)
+		}
+		return done, fmt.Sprint(err)
+	}
+	for name, c := range map[string]struct {
+		restore task.Restore
+		target  int64
+	}{
+		"a backup":   {task.Restore{}, 0},
+		"a revision": {task.Restore{Revision: last}, 0},
+		"the latest": {task.Restore{Latest: true}, last},
+	} {
+		if done, said := asks(c.restore); done.Checked == nil || done.Checked.Target != c.target || said != "<nil>" {
+			t.Errorf("%s: %+v, %s", name, done.Checked, said)
+		}
+	}
+	if _, said := asks(task.Restore{Revision: last + 1}); !strings.Contains(said, "it is not archived") {
+		t.Error(said)
+	}
+	plan, err := archive.Plan(t.Context(), a.store, owner, archive.Target{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	segments, err := a.store.List(t.Context(), path.Join(owner.Folder(), "archive", plan.History, "segments")+"/")
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("the segments are %v, %v", segments, err)
+	}
+	for _, object := range segments {
+		cut(object.Name)
+	}
+	if _, said := asks(task.Restore{Latest: true}); !strings.Contains(said, "cannot be used: its content has") {
+		t.Error(said)
+	}
+	made, err := backup.Load(t.Context(), a.store, owner, check.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut(made.Stored.Object)
+	if _, said := asks(task.Restore{}); !strings.Contains(said, "is not that of the backup "+strconv.Quote(made.Name)) {
+		t.Error(said)
+	}
+	check.Restore = nil
+	if _, err := a.Do(t.Context(), check); err == nil || !strings.Contains(err.Error(), "does not say what is to be restored") {
+		t.Error(err)
+	}
+}
+
 // A task of another version is refused for good.
 func TestArchiveWithoutSettings(t *testing.T) {
 	a := newArchiver(t, "http://"+loopback.FreeAddress(t))

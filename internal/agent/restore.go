@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"path/filepath"
 
@@ -32,19 +33,55 @@ func (a Agent) target(t task.Task) backup.Target {
 	return target
 }
 
+var errNoRestore = errors.New("the task does not say what is to be restored: its image and the operator are of different versions")
+
+// check reads all that fill will need through, and tells what the last change is that is archived, if that is wanted.
+func (a Agent) check(ctx context.Context, s store.Store, t task.Task) (task.Result, error) {
+	if t.Restore == nil {
+		return task.Result{}, &FinalError{Err: errNoRestore}
+	}
+	identities, err := a.identities(t)
+	if err != nil {
+		return task.Result{}, err
+	}
+	m, recovery, err := base(ctx, s, t)
+	if err != nil {
+		return task.Result{}, judge(err)
+	}
+	if err := backup.Read(ctx, s, m, identities, io.Discard); err != nil {
+		return task.Result{}, judge(err)
+	}
+	checked := &task.Checked{}
+	if recovery != nil {
+		if err := archive.Check(ctx, s, *recovery, identities); err != nil {
+			return task.Result{}, judge(err)
+		}
+		if t.Restore.Latest {
+			checked.Target = recovery.Last
+		}
+	}
+	return task.Result{Checked: checked}, nil
+}
+
 // fill gives a volume the data of a backup, up to a revision or a moment if that is asked for, and puts it in place.
 func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Result, error) {
 	if t.Restore == nil {
-		return task.Result{}, &FinalError{Err: errors.New("the task does not say what is to be restored: its image and the operator are of different versions")}
+		return task.Result{}, &FinalError{Err: errNoRestore}
 	}
 	identities, err := a.identities(t)
 	if err != nil {
 		return task.Result{}, err
 	}
 	target := a.target(t)
-	m, err := a.base(ctx, s, t, identities, &target)
+	m, recovery, err := base(ctx, s, t)
 	if err != nil {
 		return task.Result{}, judge(err)
+	}
+	if recovery != nil {
+		target.Prepare = func(ctx context.Context, snapshot string) error {
+			_, err := archive.Replay(ctx, s, *recovery, identities, snapshot)
+			return err
+		}
 	}
 	// Filled and swapped before, and not reported: then there is nothing left of it to fill.
 	if err := backup.Fill(ctx, s, m, identities, target); err != nil {
@@ -60,24 +97,21 @@ func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Resul
 	return task.Result{Filled: &task.Filled{ClusterID: target.EtcdID(), Content: task.Content(content)}}, nil
 }
 
-// base is the backup to begin with. With a revision or a moment to recover to, it is the last one before, and what was archived since
-// is added to it.
-func (a Agent) base(ctx context.Context, s store.Store, t task.Task, identities string, target *backup.Target) (backup.Manifest, error) {
-	if t.Restore.Revision == 0 && t.Restore.Moment.IsZero() {
-		return load(ctx, s, t)
+// base is the backup to begin with. With a revision or a moment to recover to, it is the last one before, and the recovery says what was
+// archived since.
+func base(ctx context.Context, s store.Store, t task.Task) (backup.Manifest, *archive.Recovery, error) {
+	if t.Restore.Revision == 0 && t.Restore.Moment.IsZero() && !t.Restore.Latest {
+		m, err := load(ctx, s, t)
+		return m, nil, err
 	}
 	recovery, err := archive.Plan(ctx, s, cluster(t), archive.Target{Revision: t.Restore.Revision, Time: t.Restore.Moment})
 	if err != nil {
-		return backup.Manifest{}, err
+		return backup.Manifest{}, nil, err
 	}
 	for _, passed := range recovery.Passed {
 		log.Printf("etcd-agent: an earlier base is taken: %s", passed)
 	}
-	target.Prepare = func(ctx context.Context, snapshot string) error {
-		_, err := archive.Replay(ctx, s, recovery, identities, snapshot)
-		return err
-	}
-	return recovery.Base, nil
+	return recovery.Base, &recovery, nil
 }
 
 // compare compares what a restored cluster serves with what its volumes were filled with.

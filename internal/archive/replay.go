@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
 )
 
@@ -73,6 +75,27 @@ func replay(ctx context.Context, s store.Store, r Recovery, identities, file str
 		return Replayed{}, err
 	}
 	return p.out, addChecksum(file)
+}
+
+// Check reads all that a recovery adds to its base through, as Replay does, and changes nothing.
+func Check(ctx context.Context, s store.Store, r Recovery, identities string) error {
+	for _, seg := range r.segments {
+		h, content, err := fetch(ctx, s, r.Base.Cluster, r.History, seg)
+		if err == nil {
+			err = h.read(content, identities, func(record) error { return nil })
+			if err != nil {
+				err = refused(s, seg.object, err)
+			}
+			if err != nil && !errors.Is(err, errNoKey) {
+				err = &backup.DiffersError{Err: err}
+			}
+		}
+		if err != nil {
+			c := r.Base.Cluster
+			return fmt.Errorf("recovering the cluster %s/%s to %s from its backup %q: %w", c.Namespace, c.Name, r.Target, r.Base.Name, err)
+		}
+	}
+	return nil
 }
 
 // player reads records and adds to the database what belongs to it.

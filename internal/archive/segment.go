@@ -199,7 +199,7 @@ func (h header) whole(content []byte) error {
 }
 
 // errNoKey says that a segment is good, as far as can be seen, but cannot be read with what was given.
-var errNoKey = errors.New("the private key for it was not given")
+var errNoKey = fmt.Errorf("%w: the private key for it was not given", backup.ErrIdentity)
 
 // read goes through the records of a content, which has to be what the header says.
 func (h header) read(content []byte, identities string, visit func(record) error) error {
@@ -278,7 +278,7 @@ func fetch(ctx context.Context, s store.Store, c backup.Cluster, history string,
 		err = h.whole(content)
 	}
 	if err != nil {
-		return header{}, nil, refused(s, seg.object, err)
+		return header{}, nil, &backup.DiffersError{Err: refused(s, seg.object, err)}
 	}
 	return h, content, nil
 }

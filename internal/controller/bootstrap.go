@@ -63,6 +63,7 @@ func (r *BootstrapReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 			ClusterRef: v1alpha1.ClusterReference{Name: cluster.Name}, BackupRef: v1alpha1.BackupReference{Name: built.BeginsWith()},
 			// Nobody has seen a revision of it yet, and there is nothing to be saved.
 			BumpRevision: ptr.To[int64](0), SafetyBackup: v1alpha1.SafetySkip,
+			Revision: cluster.Spec.Bootstrap.Revision, PointInTime: cluster.Spec.Bootstrap.PointInTime, Latest: cluster.Spec.Bootstrap.Latest,
 		},
 	}
 	err := r.Client.Create(ctx, restore, client.FieldOwner(render.FieldManager))

@@ -51,6 +51,8 @@ func (o *Observer) ObserveRestore(ctx context.Context, restore *v1alpha1.EtcdRes
 	case !apierrors.IsNotFound(err):
 		return ObservedRestore{}, fmt.Errorf("reading EtcdCluster %s/%s: %w", restore.Namespace, restore.Spec.ClusterRef.Name, err)
 	}
+	// What has nothing yet loses nothing. But all volumes have to be given the same, while there may be more by the time of each.
+	observed.CheckWanted = !observed.Cluster.Begins || restore.Spec.Latest
 	if err := o.backupToRestore(ctx, &built, &observed); err != nil {
 		return ObservedRestore{}, err
 	}
@@ -301,14 +303,14 @@ func (o *Observer) claimsToRestore(ctx context.Context, built render.Restore, ob
 
 // restoreAgents reads the Jobs.
 func (o *Observer) restoreAgents(ctx context.Context, restore *v1alpha1.EtcdRestore, observed *ObservedRestore) error {
-	keys := []restores.AgentKey{{Kind: restores.Compare}}
+	keys := []restores.AgentKey{{Kind: restores.Check}, {Kind: restores.Compare}}
 	for i := range observed.Recorded.Members {
 		for _, kind := range []restores.Kind{restores.Fill, restores.RollBack, restores.Confirm} {
 			keys = append(keys, restores.AgentKey{Kind: kind, Index: i})
 		}
 	}
 	next := map[string]restores.Kind{
-		restores.Filling: restores.Fill, restores.Comparing: restores.Compare, restores.Confirming: restores.Confirm, restores.RollingBack: restores.RollBack,
+		restores.Checking: restores.Check, restores.Filling: restores.Fill, restores.Comparing: restores.Compare, restores.Confirming: restores.Confirm, restores.RollingBack: restores.RollBack,
 	}[observed.Recorded.Phase]
 	for _, key := range keys {
 		j, err := o.job(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: restores.JobName(restore.Name, key)}, restore.UID, key.Kind == next)
@@ -319,6 +321,9 @@ func (o *Observer) restoreAgents(ctx context.Context, restore *v1alpha1.EtcdRest
 			continue
 		}
 		seen := restores.Agent{Exists: true, Foreign: j.foreign, Leaving: j.leaving, Ended: j.ended, Failed: j.failed, Trouble: j.trouble}
+		if checked := j.result.Checked; checked != nil {
+			seen.Checked = &restores.Checked{Target: checked.Target}
+		}
 		if filled := j.result.Filled; filled != nil {
 			seen.Filled = &restores.Filled{ClusterID: filled.ClusterID, Revision: filled.Content.Revision, Keys: filled.Content.Keys, Digest: filled.Content.Digest}
 		}
@@ -333,7 +338,7 @@ func RecordedRestore(restore *v1alpha1.EtcdRestore) restores.Report {
 	report := restores.Report{
 		ObservedGeneration: status.ObservedGeneration, Phase: string(status.Phase), ClusterUID: status.ClusterUID, Members: status.Members,
 		EarlierID: status.EarlierClusterID, ClusterID: status.ClusterID, SafetyBackup: status.SafetyBackup,
-		Revision: status.Revision, Keys: status.Keys, Digest: status.Digest, StartedAt: timeOf(status.StartedAt), StoppedAt: timeOf(status.StoppedAt),
+		Target: status.TargetRevision, Revision: status.Revision, Keys: status.Keys, Digest: status.Digest, StartedAt: timeOf(status.StartedAt), StoppedAt: timeOf(status.StoppedAt),
 		AvailableAt: timeOf(status.AvailableAt), CompletedAt: timeOf(status.CompletedAt),
 	}
 	if c := meta.FindStatusCondition(status.Conditions, restores.Complete); c != nil {
@@ -347,7 +352,7 @@ func RestoreStatus(report restores.Report) v1alpha1.EtcdRestoreStatus {
 	status := v1alpha1.EtcdRestoreStatus{
 		ObservedGeneration: report.ObservedGeneration, Phase: v1alpha1.RestorePhase(report.Phase), ClusterUID: report.ClusterUID, Members: report.Members,
 		EarlierClusterID: report.EarlierID, ClusterID: report.ClusterID, SafetyBackup: report.SafetyBackup,
-		Revision: report.Revision, Keys: report.Keys, Digest: report.Digest, StartedAt: timeTo(report.StartedAt), StoppedAt: timeTo(report.StoppedAt),
+		TargetRevision: report.Target, Revision: report.Revision, Keys: report.Keys, Digest: report.Digest, StartedAt: timeTo(report.StartedAt), StoppedAt: timeTo(report.StoppedAt),
 		AvailableAt: timeTo(report.AvailableAt), CompletedAt: timeTo(report.CompletedAt),
 	}
 	if c := report.Condition; c.Type != "" {

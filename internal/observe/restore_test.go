@@ -104,7 +104,7 @@ func TestARestoreIsObserved(t *testing.T) {
 	s.cluster.Status.Conditions = []metav1.Condition{{Type: core.Available, Status: metav1.ConditionTrue, Message: "all is well"}}
 	o := s.restore(t, aRestore(func(r *v1alpha1.EtcdRestore) { r.Finalizers = []string{render.Finalizer} }))
 	want := restores.Observation{
-		Now: now, Name: "undo", Generation: 3, Held: true, Completion: restores.Automatic, SafetyWanted: true,
+		Now: now, Name: "undo", Generation: 3, Held: true, Completion: restores.Automatic, CheckWanted: true, SafetyWanted: true,
 		Cluster: restores.Cluster{
 			Exists: true, UID: "uid-1", Holder: "other", Restored: "c0", ClusterID: "c1", Members: []string{"demo-0"}, Serves: true, Available: true, Stopped: true,
 			Says: "all is well",
@@ -271,12 +271,15 @@ func TestTheAgentsOfARestore(t *testing.T) {
 	restore := aRestore(func(r *v1alpha1.EtcdRestore) {
 		r.Status.Phase, r.Status.Members = restores.Filling, []string{"demo-0", "demo-1"}
 	})
+	checked := ownJob("undo-check-0", "EtcdRestore", "r1", batchv1.JobComplete)
 	ours := restores.Agent{Exists: true, Ended: true, Filled: &restores.Filled{ClusterID: "c2", Revision: 42, Keys: 7, Digest: "d"}}
 	first, second := restores.AgentKey{Kind: restores.Fill}, restores.AgentKey{Kind: restores.Fill, Index: 1}
 	for name, s := range map[string]*situation{"with the cluster": backedUp(), "without": newSituation()} {
-		s.add(filled, podOf(filled, "a", 0, 0, message), theirs)
+		s.add(filled, podOf(filled, "a", 0, 0, message), theirs, checked, podOf(checked, "b", 0, 0, `{"checked":{"target":41}}`))
 		o := s.restore(t, restore)
-		if diff := cmp.Diff(map[restores.AgentKey]restores.Agent{first: ours, second: {Exists: true, Foreign: true}}, o.Agents); diff != "" {
+		if diff := cmp.Diff(map[restores.AgentKey]restores.Agent{
+			first: ours, second: {Exists: true, Foreign: true}, {Kind: restores.Check}: {Exists: true, Ended: true, Checked: &restores.Checked{Target: 41}},
+		}, o.Agents); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 		if o.Jobs[first] != filled.UID {
@@ -324,7 +327,7 @@ func TestRestoreStatusIsReadAsItIsWritten(t *testing.T) {
 	at := now.Truncate(time.Second).UTC()
 	report := restores.Report{
 		ObservedGeneration: 3, Phase: restores.Completed, ClusterUID: "uid-1", Members: []string{"demo-0"}, EarlierID: "c1", ClusterID: "c2", SafetyBackup: "undo-safety",
-		Revision: 42, Keys: 7, Digest: "d", StartedAt: at, StoppedAt: at, AvailableAt: at, CompletedAt: at,
+		Target: 41, Revision: 42, Keys: 7, Digest: "d", StartedAt: at, StoppedAt: at, AvailableAt: at, CompletedAt: at,
 		Condition: core.Condition{Type: restores.Complete, Status: core.True, Reason: restores.ReasonCompleted, Message: "all is there", Since: at},
 	}
 	restore := aRestore()

@@ -40,7 +40,7 @@ func TestGoldenRestore(t *testing.T) {
 	for name, restore := range map[string]render.Restore{"restore": restored(plainBackup()), "restore-everything": everything} {
 		t.Run(name, func(t *testing.T) {
 			var text []byte
-			for _, key := range []restores.AgentKey{{Kind: restores.Fill, Index: 1}, {Kind: restores.Compare}, {Kind: restores.Confirm, Index: 1}, {Kind: restores.RollBack, Index: 1}} {
+			for _, key := range []restores.AgentKey{{Kind: restores.Check}, {Kind: restores.Fill, Index: 1}, {Kind: restores.Compare}, {Kind: restores.Confirm, Index: 1}, {Kind: restores.RollBack, Index: 1}} {
 				text = append(append(text, "---\n"...), jobOf(t, restore.Agent(key, "demo-1"))...)
 			}
 			for _, claim := range restore.Claims("demo-1") {

@@ -79,6 +79,10 @@ func (r Restore) Agent(key restores.AgentKey, member string) Agent {
 		agent.Task.Restore.Expected = &task.Content{Revision: r.Status.Revision, Keys: r.Status.Keys, Digest: r.Status.Digest}
 		return agent
 	}
+	if key.Kind == restores.Check {
+		r.reads(&agent)
+		return agent
+	}
 	agent.Volumes = &MemberVolumes{Data: ClaimName(DataVolume, member), Security: r.Cluster.Spec.PodTemplate.Spec.SecurityContext}
 	if r.Logs[member] {
 		agent.Volumes.WAL = ClaimName(WALVolume, member)
@@ -88,7 +92,7 @@ func (r Restore) Agent(key restores.AgentKey, member string) Agent {
 		r.fills(&agent)
 	case restores.Confirm:
 		agent.Volumes.Affinity = besides(r.Cluster.MemberLabels(member))
-	case restores.RollBack, restores.Compare:
+	case restores.RollBack, restores.Check, restores.Compare:
 	}
 	return agent
 }
@@ -112,19 +116,25 @@ func (r Restore) agentSpec() v1alpha1.AgentSpec {
 	return spec
 }
 
-// fills adds what an agent needs that fills a volume: the backup, and a node that no other member's is on, if it has yet to get one.
-func (r Restore) fills(agent *Agent) {
+// reads adds what an agent needs that reads what is restored.
+func (r Restore) reads(agent *Agent) {
 	from := r.Backup.Agent("")
 	agent.Store, agent.Task.Cluster, agent.Task.Name = from.Store, from.Task.Cluster, from.Task.Name
 	if r.Backup.Status.Encryption != nil {
 		agent.IdentitySecret = r.Backup.Identity()
 	}
-	agent.Task.Restore.LetEverybodyIn = !r.Cluster.WantsAuth()
-	agent.EtcdImage = cmp.Or(agent.Spec.Repository, r.Cluster.Spec.Repository) + ":v" + r.Version()
 	if r.Spec.PointInTime != nil {
 		agent.Task.Restore.Moment = r.Spec.PointInTime.Time
 	}
-	agent.Task.Restore.Revision = r.Spec.Revision
+	agent.Task.Restore.Revision = cmp.Or(r.Spec.Revision, r.Status.TargetRevision)
+	agent.Task.Restore.Latest = r.Spec.Latest && agent.Task.Restore.Revision == 0
+}
+
+// fills adds what an agent needs that fills a volume: the backup, and a node that no other member's is on, if it has yet to get one.
+func (r Restore) fills(agent *Agent) {
+	r.reads(agent)
+	agent.Task.Restore.LetEverybodyIn = !r.Cluster.WantsAuth()
+	agent.EtcdImage = cmp.Or(agent.Spec.Repository, r.Cluster.Spec.Repository) + ":v" + r.Version()
 	others := &metav1.LabelSelector{MatchLabels: map[string]string{LabelAgentFor: r.Name}}
 	agent.Volumes.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
 		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{

@@ -65,6 +65,8 @@ const (
 	Verify Kind = "Verify"
 	// Delete removes a backup from the store.
 	Delete Kind = "Delete"
+	// Check reads all that a restore needs through, and changes nothing.
+	Check Kind = "Check"
 	// Fill gives a member's volume the data of a backup, and moves aside what it had.
 	Fill Kind = "Fill"
 	// RollBack gives a member's volume back what it had.
@@ -135,9 +137,11 @@ type Restore struct {
 	LetEverybodyIn bool `json:"letEverybodyIn,omitempty"`
 	// BumpRevision is by how much the revision is raised.
 	BumpRevision uint64 `json:"bumpRevision,omitempty"`
-	// Revision or Moment is what to recover to, by what was archived; with neither it is the backup itself.
+	// Revision, Moment or Latest is what to recover to, by what was archived; with none of them it is the backup itself. Latest is for
+	// Check only, which finds out what revision that is.
 	Revision int64     `json:"revision,omitempty"`
 	Moment   time.Time `json:"moment,omitzero"`
+	Latest   bool      `json:"latest,omitempty"`
 	// Expected is what the cluster is to have.
 	Expected *Content `json:"expected,omitempty"`
 }
@@ -218,9 +222,10 @@ type Result struct {
 	// Problem is why it failed; empty if it did not.
 	Problem string `json:"problem,omitempty"`
 	// Differs is whether it failed since the backup is not what it ought to be.
-	Differs bool    `json:"differs,omitempty"`
-	Backup  *Stored `json:"backup,omitempty"`
-	Filled  *Filled `json:"filled,omitempty"`
+	Differs bool     `json:"differs,omitempty"`
+	Backup  *Stored  `json:"backup,omitempty"`
+	Checked *Checked `json:"checked,omitempty"`
+	Filled  *Filled  `json:"filled,omitempty"`
 	// CutOver is what a cluster and the one that it has mirrored both have.
 	CutOver *Content  `json:"cutOver,omitempty"`
 	Trial   *Verified `json:"verified,omitempty"`
@@ -239,6 +244,12 @@ type Stored struct {
 	Size       int64     `json:"size"`
 	StoredSize int64     `json:"storedSize"`
 	Recipients []string  `json:"recipients,omitempty"`
+}
+
+// Checked is what can be restored.
+type Checked struct {
+	// Target is the revision of the last change that is archived, if that is what is wanted.
+	Target int64 `json:"target,omitempty"`
 }
 
 // Filled is a volume that has the data of a backup.

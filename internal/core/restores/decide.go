@@ -65,6 +65,8 @@ func (o Observation) advance(d *Decision) {
 	switch o.Recorded.Phase {
 	case "", Pending:
 		o.begin(d)
+	case Checking:
+		o.check(d)
 	case BackingUp:
 		o.backUp(d)
 	case Stopping:
@@ -97,9 +99,40 @@ func (o Observation) begin(d *Decision) {
 		return
 	}
 	d.Report.ClusterUID, d.Report.Members, d.Report.EarlierID, d.Report.StartedAt = c.UID, c.Members, c.data(), o.Now
+	if o.CheckWanted {
+		o.say(d, Checking, ReasonRestoring, "what is to be restored is read through")
+		d.LookAgain = atOnce
+		return
+	}
+	o.touch(d)
+}
+
+// check has an agent read all that is to be restored, so that what cannot be is refused while the cluster serves.
+func (o Observation) check(d *Decision) {
+	d.LookAgain = waiting
+	key := AgentKey{Check, 0}
+	switch agent := o.Agents[key]; {
+	case agent.Foreign:
+		o.end(d, Failed, ReasonRefused, "nothing was touched: "+nameTaken(o.Name, key))
+	case !agent.Exists:
+		d.Actions = append(d.Actions, StartAgent{AgentKey: key})
+	case agent.Ended && agent.Failed:
+		o.end(d, Failed, ReasonRefused, "nothing was touched: "+agent.Trouble)
+	case agent.Ended && agent.Checked != nil:
+		d.Report.Target = agent.Checked.Target
+		o.touch(d)
+	case agent.Ended && !agent.Leaving:
+		d.Actions = append(d.Actions, RemoveAgent{key}) // What it found out is lost with its pod; it can be asked again.
+	case agent.Trouble != "":
+		o.say(d, Checking, ReasonRestoring, "what is to be restored is read through: "+agent.Trouble)
+	}
+}
+
+// touch goes on to the first phase in which something is done.
+func (o Observation) touch(d *Decision) {
 	d.LookAgain = atOnce
 	switch {
-	case c.Begins:
+	case o.Cluster.Begins:
 		o.say(d, Filling, ReasonRestoring, "the volumes are filled")
 	case o.SafetyWanted:
 		o.say(d, BackingUp, ReasonRestoring, "a safety backup is made")

@@ -22,6 +22,8 @@ type world struct {
 	fails  map[Kind]string
 	phases []string
 	gone   bool
+	// target is what the check says.
+	target int64
 }
 
 const (
@@ -32,7 +34,7 @@ const (
 func newWorld(t *testing.T, change func(*Observation)) *world {
 	t.Helper()
 	w := &world{T: t, running: true, volumes: map[string]string{}, aside: map[string]string{}, fails: map[Kind]string{}, Observation: Observation{
-		Now: time.Date(2026, 3, 1, 3, 15, 0, 0, time.UTC), Name: "undo", Generation: 1, Completion: Automatic, SafetyWanted: true,
+		Now: time.Date(2026, 3, 1, 3, 15, 0, 0, time.UTC), Name: "undo", Generation: 1, Completion: Automatic, CheckWanted: true, SafetyWanted: true,
 		Cluster: Cluster{Exists: true, ClusterID: before, Members: []string{"demo-0", "demo-1", "demo-2"}, Serves: true, Available: true},
 		Claims:  map[string]Claim{}, Agents: map[AgentKey]Agent{}, Safety: Safety{Name: "undo-safety"},
 	}}
@@ -47,7 +49,7 @@ func newWorld(t *testing.T, change func(*Observation)) *world {
 		w.volumes[member], w.Claims[member] = before, Claim{ClusterID: before}
 	}
 	if w.Cluster.Begins {
-		w.running = false
+		w.running, w.CheckWanted = false, false
 	}
 	return w
 }
@@ -139,6 +141,8 @@ func (w *world) work() {
 			member = w.Recorded.Members[key.Index]
 		}
 		switch key.Kind {
+		case Check:
+			agent.Checked = &Checked{Target: w.target}
 		case Fill:
 			if w.volumes[member] != after {
 				w.aside[member], w.volumes[member] = w.volumes[member], after
@@ -191,10 +195,32 @@ func (w *world) ends(phase string, data string, words ...string) {
 	}
 }
 
+// What is latest is found out once, and by another agent if what the first one said is lost.
+func TestLatest(t *testing.T) {
+	w := newWorld(t, func(o *Observation) { o.Cluster.Begins, o.Cluster.ClusterID = true, "" })
+	w.CheckWanted = true
+	for range 10 {
+		w.step()
+		if agent, there := w.Agents[AgentKey{Kind: Check}]; there && agent.Ended {
+			agent.Checked = nil
+			w.Agents[AgentKey{Kind: Check}] = agent
+			break
+		}
+	}
+	if d := w.step(); len(w.Agents) > 0 || len(d.Actions) != 1 || w.Recorded.Phase != Checking {
+		t.Errorf("%+v, %+v", d.Actions, w.Agents)
+	}
+	w.target = 41
+	w.ends(Completed, after)
+	if w.Recorded.Target != 41 || len(w.Agents) > 0 {
+		t.Errorf("%+v, %+v", w.Recorded, w.Agents)
+	}
+}
+
 func TestInPlace(t *testing.T) {
 	w := newWorld(t, nil)
 	w.ends(Completed, after, "7 keys at revision 42")
-	if want := "[Pending BackingUp Stopping Filling Starting Comparing Restored Confirming Completed]"; fmt.Sprint(w.phases) != want {
+	if want := "[Pending Checking BackingUp Stopping Filling Starting Comparing Restored Confirming Completed]"; fmt.Sprint(w.phases) != want {
 		t.Errorf("%v, want %s", w.phases, want)
 	}
 	if len(w.aside) > 0 || len(w.Agents) > 0 || !w.running || w.Recorded.EarlierID != before || w.Recorded.ClusterID != after {
@@ -298,8 +324,10 @@ func TestWhatIsWaitedForAndRefused(t *testing.T) {
 		"not formed":             {func(o *Observation) { o.Cluster.ClusterID = "" }, Pending, "spec.bootstrap"},
 		"no members":             {func(o *Observation) { o.Cluster.Members = nil }, Pending, "spec.size"},
 		"rolled back at once":    {func(o *Observation) { o.Completion = RollItBack }, Failed, "before anything was restored"},
-		"a safety backup's name": {func(o *Observation) { o.Safety.Exists, o.Safety.Foreign = true, true }, Failed, "EtcdBackup undo-safety exists"},
-		"a safety backup fails":  {func(o *Observation) { o.Safety.Exists, o.Safety.Failed, o.Safety.Says = true, true, "no room" }, Failed, "nothing was touched: no room"},
+		"a safety backup's name": {func(o *Observation) { o.CheckWanted, o.Safety.Exists, o.Safety.Foreign = false, true, true }, Failed, "EtcdBackup undo-safety exists"},
+		"a safety backup fails": {func(o *Observation) {
+			o.CheckWanted, o.Safety.Exists, o.Safety.Failed, o.Safety.Says = false, true, true, "no room"
+		}, Failed, "nothing was touched: no room"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, c.change)
@@ -320,6 +348,18 @@ func TestWhatIsWaitedForAndRefused(t *testing.T) {
 				t.Errorf("%s: %s", w.Recorded.Phase, w.Recorded.Condition.Message)
 			}
 		})
+	}
+	// What cannot be restored is found out while the cluster serves.
+	for name, change := range map[string]func(*world){
+		"nothing was touched: it is damaged":               func(w *world) { w.fails[Check] = "it is damaged" },
+		"nothing was touched: Job undo-check-0 exists and": func(w *world) { w.Agents[AgentKey{Kind: Check}] = Agent{Exists: true, Foreign: true} },
+	} {
+		w := newWorld(t, nil)
+		change(w)
+		w.ends(Failed, before, name)
+		if want := "[Pending Checking Failed]"; fmt.Sprint(w.phases) != want || !w.running {
+			t.Errorf("%v, want %s", w.phases, want)
+		}
 	}
 	// Without a quorum there is no safety backup, and without one no restore, unless it is waived.
 	w := newWorld(t, func(o *Observation) { o.SafetyWanted = false })

@@ -15,6 +15,7 @@ type Kind string
 
 // Kinds of agents. The words are those of their tasks.
 const (
+	Check    Kind = "Check"
 	Fill     Kind = "Fill"
 	RollBack Kind = "RollBack"
 	Confirm  Kind = "Confirm"
@@ -41,6 +42,8 @@ type Observation struct {
 	// Held is whether the object has our finalizer, by which nothing is left half done.
 	Held       bool
 	Completion Completion
+	// CheckWanted is whether all that is to be restored is read through before anything is touched.
+	CheckWanted bool
 	// SafetyWanted is whether the cluster is backed up before.
 	SafetyWanted bool
 	Cluster      Cluster
@@ -112,8 +115,12 @@ type Agent struct {
 	Exists, Foreign, Leaving bool
 	Ended, Failed            bool
 	Trouble                  string
+	Checked                  *Checked
 	Filled                   *Filled
 }
+
+// Checked is what can be restored. Target is the revision that the last change which is archived has, if that is wanted; else it is 0.
+type Checked struct{ Target int64 }
 
 // Filled is a volume with its new data.
 type Filled struct {
@@ -129,11 +136,13 @@ type Report struct {
 	Phase              string
 	Condition          core.Condition
 	// ClusterUID is that of the EtcdCluster that it began with.
-	ClusterUID     string
-	Members        []string
-	EarlierID      string
-	ClusterID      string
-	SafetyBackup   string
+	ClusterUID   string
+	Members      []string
+	EarlierID    string
+	ClusterID    string
+	SafetyBackup string
+	// Target is the revision that all volumes are recovered to, if the spec does not name it.
+	Target         int64
 	Revision, Keys int64
 	Digest         string
 	StartedAt      time.Time
@@ -148,6 +157,7 @@ const Complete = "Complete"
 // Phases.
 const (
 	Pending     = "Pending"
+	Checking    = "Checking"
 	BackingUp   = "BackingUp"
 	Stopping    = "Stopping"
 	Filling     = "Filling"

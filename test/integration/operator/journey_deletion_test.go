@@ -76,6 +76,7 @@ func TestARestoreIsDeletedInEachPhase(t *testing.T) {
 	}{
 		{"", false},
 		{"Pending", false},
+		{"Checking", false},
 		{"BackingUp", false},
 		{"Stopping", false},
 		{"Filling", false},

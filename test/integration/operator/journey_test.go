@@ -79,7 +79,7 @@ var journeys = []journey{
 	{
 		name: "restore in place", size: 3, lanes: 5,
 		phases: []leg{
-			{"", 1, 1}, {"Pending", 2, 1}, {"BackingUp", 2, 1}, {"Stopping", 3, 1}, {"Filling", 3, 1}, {"Starting", 6, 1},
+			{"", 1, 1}, {"Pending", 2, 1}, {"Checking", 2, 1}, {"BackingUp", 2, 1}, {"Stopping", 3, 1}, {"Filling", 3, 1}, {"Starting", 6, 1},
 			{"Comparing", 1, 1}, {"Restored", 1, 1}, {"Confirming", 3, 1}, {"Completed", 1, 1},
 		},
 		begin: func(s *scene, name string) { s.restore(name, "seed") },

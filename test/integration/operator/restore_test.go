@@ -171,10 +171,31 @@ func TestRestoreToARevisionAndAMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Another cluster begins with it, and one with the last of all, by a backup that knows neither.
+	second := s.connect()
+	last, err := second.Put(s.Context(), "last", "of all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, cluster = s.archiveOf(store)
+	s.archived(from, cluster, last.Header.Revision)
+	for name, target := range map[string]v1alpha1.BootstrapSpec{
+		"thatrevision": {Revision: revision}, "thatmoment": {PointInTime: &moment}, "alloftime": {Latest: true},
+	} {
+		target.BackupRef = &v1alpha1.BackupReference{Name: "late"}
+		twin := s.demo(1, byDefault, func(spec *v1alpha1.EtcdClusterSpec) { spec.Bootstrap = &target })
+		twin.Name = name
+		s.create(twin)
+	}
+	s.restoreIs("thatrevision-bootstrap", "Completed", fmt.Sprintf("20 keys at revision %d", revision))
+	s.restoreIs("thatmoment-bootstrap", "Completed", fmt.Sprintf("20 keys at revision %d", revision))
+	if found := s.restoreIs("alloftime-bootstrap", "Completed", fmt.Sprintf("1 keys at revision %d", last.Header.Revision)); found.Status.TargetRevision != last.Header.Revision {
+		s.Errorf("the target is %d, want %d", found.Status.TargetRevision, last.Header.Revision)
+	}
 	// What was never archived is refused, and the cluster has what it had.
 	s.put("kept", "value")
 	s.restore("never", "late", func(spec *v1alpha1.EtcdRestoreSpec) { spec.Revision, spec.SafetyBackup = 999_999, v1alpha1.SafetySkip })
-	s.restoreIs("never", "RolledBack", "it is not archived")
+	s.restoreIs("never", "Failed", "nothing was touched", "it is not archived")
 	s.settled()
 	s.holds("kept", "value")
 	s.eventually("one restore is told to have failed", patience, func() error {
