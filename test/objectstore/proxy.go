@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,9 +14,9 @@ import (
 
 // Fault is what happens to a request. The zero value lets it pass.
 type Fault struct {
-	// Status answers in the server's place, with the S3 error Code.
-	Status int
-	Code   string
+	// Status answers in the server's place, with the S3 error Code, and a Message if it matters.
+	Status        int
+	Code, Message string
 	// CutRequest and CutResponse close the connection after so many bytes of the body; 0 is never.
 	CutRequest, CutResponse int64
 	// PassRequest is CutRequest, but the server gets the bytes.
@@ -97,7 +98,7 @@ func (p *Proxy) serve(forward http.Handler, w http.ResponseWriter, r *http.Reque
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(f.Status)
-		_, _ = io.WriteString(w, "<Error><Code>"+f.Code+"</Code><Message>from the test</Message></Error>")
+		_, _ = io.WriteString(w, "<Error><Code>"+f.Code+"</Code><Message>"+cmp.Or(f.Message, "from the test")+"</Message></Error>")
 	case f.CutRequest > 0:
 		_, _ = io.CopyN(io.Discard, r.Body, f.CutRequest)
 		panic(http.ErrAbortHandler)

@@ -151,6 +151,47 @@ func TestS3ObjectLock(t *testing.T) {
 	}
 }
 
+// A bucket with object lock wants checksums that others need not take the time for.
+func TestS3WantsMD5(t *testing.T) {
+	gateway := objectstore.Start(t, "", "")
+	proxy := objectstore.NewProxy(t, gateway)
+	s := newS3(t, options(proxy.URL))
+	content := sample(2*part + 1)
+	uploads := func(r *http.Request) bool { return r.Method == http.MethodPut }
+	plain := 0
+	proxy.Tell(func(r *http.Request) objectstore.Fault {
+		if uploads(r) && r.Header.Get("Content-Md5") == "" {
+			plain++
+		}
+		return objectstore.Fault{}
+	})
+	put(t, s, "without", string(content))
+	if plain != 3 {
+		t.Errorf("of 3 parts %d came without MD5", plain)
+	}
+	// What Amazon S3 says of parts, and of objects of one piece.
+	for what, content := range map[string][]byte{"Part": content, "Object": []byte("small")} {
+		s := newS3(t, options(proxy.URL))
+		refused := 0
+		proxy.Tell(func(r *http.Request) objectstore.Fault {
+			if !uploads(r) || r.Header.Get("Content-Md5") != "" {
+				return objectstore.Fault{}
+			}
+			refused++
+			return objectstore.Fault{
+				Status: http.StatusBadRequest, Code: "InvalidRequest",
+				Message: "Content-MD5 OR x-amz-checksum- HTTP header is required for Put " + what + " requests with Object Lock parameters",
+			}
+		})
+		put(t, s, what, string(content))
+		put(t, s, what+"-again", string(content))
+		proxy.Tell(nil)
+		if get(t, s, what) != string(content) || refused != 1 {
+			t.Errorf("%s: the server had to ask %d times", what, refused)
+		}
+	}
+}
+
 // The server is asked to encrypt objects of one part and of several.
 func TestS3ServerSideEncryption(t *testing.T) {
 	proxy := objectstore.NewProxy(t, objectstore.Start(t, "", ""))
@@ -260,6 +301,12 @@ func TestS3WithACustomCA(t *testing.T) {
 		o.CA = ca
 		return newS3(t, o)
 	})
+	// Parts go without checksums there.
+	s, content := newS3(t, o), sample(part+1)
+	put(t, s, "big", string(content))
+	if get(t, s, "big") != string(content) {
+		t.Error("what is stored is not what was given")
+	}
 }
 
 // withACustomCA checks that a store's server is known by the CA that was given, and only by that.
