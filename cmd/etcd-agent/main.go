@@ -44,7 +44,7 @@ func run() int {
 	if err != nil {
 		err = &agent.FinalError{Err: fmt.Errorf("%s holds no task: %w", task.Variable, err)}
 	} else {
-		result, err = agent.Agent{}.Do(ctx, t)
+		result, err = agent.Agent{Output: os.Stdout}.Do(ctx, t)
 	}
 	code := 0
 	if err != nil {

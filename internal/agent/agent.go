@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"path/filepath"
@@ -33,6 +34,8 @@ func (e *FinalError) Unwrap() error { return e.Err }
 type Agent struct {
 	// Root is where its files are; empty in a pod.
 	Root string
+	// Output is where what is listed is written; in a pod it is the standard output.
+	Output io.Writer
 	// Listen is where an archiver or a mirror tells how it is; in a pod it is [task.ArchiverPort].
 	Listen string
 }
@@ -73,6 +76,8 @@ func (a Agent) do(ctx context.Context, t task.Task) (task.Result, error) {
 		return a.verify(ctx, s, t)
 	case task.Delete:
 		return task.Result{}, a.remove(ctx, s, t)
+	case task.List:
+		return task.Result{}, a.list(ctx, s, t)
 	case task.Check:
 		return a.check(ctx, s, t)
 	case task.Fill:
@@ -164,9 +169,14 @@ func result(m backup.Manifest, err error) (task.Result, error) {
 	if err != nil {
 		return task.Result{}, err
 	}
-	return task.Result{Backup: &task.Stored{
+	stored := describe(m)
+	return task.Result{Backup: &stored}, nil
+}
+
+func describe(m backup.Manifest) task.Stored {
+	return task.Stored{
 		Began: m.Begun, Ended: m.Ended, Member: m.Member.Name, Version: m.Member.Version, ClusterID: m.Cluster.EtcdID,
 		Revision: m.State.Revision, Keys: m.State.Keys, Hash: m.State.Hash, Size: m.Snapshot.Size, StoredSize: m.Stored.Size,
 		Recipients: m.Stored.Recipients,
-	}}, nil
+	}
 }

@@ -1,7 +1,9 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -450,6 +452,67 @@ func TestARestoreRefusesADamagedBase(t *testing.T) {
 	}
 	if left, err := os.ReadDir(data); err != nil || len(left) > 0 {
 		t.Errorf("the volume has %v, %v", left, err)
+	}
+}
+
+// What is in a store is listed with the reach of the archive, and ends with a line that says so.
+func TestAStoreIsListed(t *testing.T) {
+	client, url := etcd(t)
+	a := newArchiver(t, url)
+	a.start(t)
+	last := put(t, client, "archived")
+	a.stored(t, last)
+	a.end()
+	a.ends(t)
+	one := a.task
+	one.Kind, one.Name = task.Backup, "one"
+	if _, err := a.Do(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(a.Root, task.Volume, *a.task.Store.Folder)
+	for name, content := range map[string]string{"odd/manifest.json": "{}", "none/snapshot-a": ""} {
+		file := filepath.Join(folder, owner.Folder(), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o750), os.WriteFile(file, []byte(content), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := func(prefix string) (found []task.Found) {
+		t.Helper()
+		list := a.task
+		list.Kind, list.Name = task.List, prefix
+		var out bytes.Buffer
+		a.Output = &out
+		if _, err := a.Do(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(out.String()) {
+			var f task.Found
+			if err := json.Unmarshal([]byte(line), &f); err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, f)
+		}
+		return found
+	}
+	all := listed("")
+	if len(all) != 5 || !all[4].End {
+		t.Fatalf("it is %+v", all)
+	}
+	base, archived, odd, found := all[0].Backup, all[1].Archive, all[2].Backup, all[3].Backup
+	if base == nil || !strings.HasPrefix(base.Path, owner.Folder()+"/base-") || base.Problem != "" {
+		t.Errorf("the base is %+v", base)
+	}
+	if archived == nil || archived.Last != last || archived.First > last || archived.Cluster.UID != owner.UID || archived.Until.Before(archived.From) {
+		t.Errorf("the archive is %+v", archived)
+	}
+	if odd == nil || !strings.Contains(odd.Problem, "it has format 0") {
+		t.Errorf("what is no backup is %+v", odd)
+	}
+	if found == nil || found.Path != owner.Folder()+"/one" || found.Stored.Revision != last || found.Stored.StoredSize == 0 {
+		t.Errorf("the backup is %+v", found)
+	}
+	if other := listed("another/"); len(other) != 1 || !other[0].End {
+		t.Errorf("of another namespace there is %+v", other)
 	}
 }
 

@@ -131,36 +131,51 @@ func (t Target) recovery(h history, m backup.Manifest, c chain) Recovery {
 	return r
 }
 
+// Stretch is a part of a cluster's life that any revision and any moment of can be recovered.
+type Stretch struct {
+	First, Last int64
+	From, Until time.Time
+	// next is the first revision that is archived after a gap, if there is one.
+	next int64
+}
+
+// String says from where to where it reaches, and what is missing after it.
+func (s Stretch) String() string {
+	said := fmt.Sprintf("revision %d (%s) to %d (%s)", s.First, s.From.Format(time.RFC3339Nano), s.Last, s.Until.Format(time.RFC3339Nano))
+	if s.next != 0 {
+		said += fmt.Sprintf(", after which the revisions %d to %d are missing", s.Last+1, s.next-1)
+	}
+	return said
+}
+
+// Reach tells what is archived of a cluster, the oldest first, by the names of what there is: nothing is read.
+func Reach(ctx context.Context, s store.Store, c backup.Cluster) ([]Stretch, error) {
+	all, err := list(ctx, s, c)
+	return reach(all), err
+}
+
+func reach(all []history) (stretches []Stretch) {
+	for _, h := range all {
+		for n, b := range h.bases {
+			c := h.chain(b)
+			if last := len(stretches) - 1; n > 0 && b.revision <= stretches[last].Last {
+				stretches[last].Last, stretches[last].Until, stretches[last].next = c.last, c.until, c.next
+				continue
+			}
+			stretches = append(stretches, Stretch{First: b.lastRevision, From: b.ended, Last: c.last, Until: c.until, next: c.next})
+		}
+	}
+	return stretches
+}
+
 // available says what can be chosen.
 func available(all []history) string {
 	var said []string
-	for _, h := range all {
-		var from base
-		var c chain
-		for n, b := range h.bases {
-			if n > 0 && b.revision > c.last {
-				said = append(said, span(from, c))
-			}
-			if n == 0 || b.revision > c.last {
-				from = b
-			}
-			c = h.chain(b)
-		}
-		if len(h.bases) > 0 {
-			said = append(said, span(from, c))
-		}
+	for _, stretch := range reach(all) {
+		said = append(said, stretch.String())
 	}
 	if len(said) == 0 {
 		return "nothing"
 	}
 	return strings.Join(said, ", and ")
-}
-
-// span says from where to where a part of a history reaches, and what is missing after it.
-func span(from base, c chain) string {
-	said := fmt.Sprintf("revision %d (%s) to %d (%s)", from.lastRevision, from.ended.Format(time.RFC3339Nano), c.last, c.until.Format(time.RFC3339Nano))
-	if c.next != 0 {
-		said += fmt.Sprintf(", after which the revisions %d to %d are missing", c.last+1, c.next-1)
-	}
-	return said
 }

@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,11 +16,15 @@ import (
 
 	"filippo.io/age"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/plugin"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/history"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/live"
 )
@@ -197,6 +203,7 @@ func (b backups) keptAndDeleted() {
 	other := live.Connect(b.T)
 	b.store.Share(other)
 	there := backups{other, b.store}
+	there.lists(store, before.Path, "-")
 	there.MustBackUp("adopted", "elsewhere", store, func(s *v1alpha1.EtcdBackupSpec) {
 		s.Path, s.DeletionPolicy = before.Path, v1alpha1.BackupDelete
 	})
@@ -205,10 +212,47 @@ func (b backups) keptAndDeleted() {
 	if s := adopted.Status; s.Revision != before.Revision || s.HashKV != before.HashKV || s.Keys != before.Keys || s.ClusterID != before.ClusterID {
 		b.T.Errorf("what was %+v was adopted as %+v", before, s)
 	}
+	there.lists(store, before.Path, "adopted (verified)")
 	there.DeleteAndWait(adopted, patience)
 	if left := b.store.Objects("kept"); len(left) > 0 {
 		b.T.Errorf("of the deleted backup there is left: %v", left)
 	}
+}
+
+// lists has the plugin of kubectl list what is in a store, which has to be one backup, and known as something.
+func (b backups) lists(store *v1alpha1.BackupStore, path, known string) {
+	b.T.Helper()
+	content, err := yaml.Marshal(store)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	file := filepath.Join(b.T.(*testing.T).TempDir(), "store.yaml")
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		b.T.Fatal(err)
+	}
+	var out bytes.Buffer
+	command := plugin.Command("test")
+	command.SetOut(&out)
+	command.SetArgs([]string{"backups", "list", "--namespace", b.Namespace, "--store", file, "--timeout", patience.String()})
+	if err := command.ExecuteContext(context.Background()); err != nil {
+		b.T.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[1], path+" ") || !strings.HasSuffix(strings.TrimSpace(lines[1]), " "+known) {
+		b.T.Errorf("of %s, known as %s, there is listed\n%s", path, known, &out)
+	}
+	b.Eventually("the agent that has listed is removed", patience, func(ctx context.Context) error {
+		var jobs batchv1.JobList
+		if err := b.List(ctx, &jobs, client.InNamespace(b.Namespace)); err != nil {
+			return err
+		}
+		for i := range jobs.Items {
+			if strings.HasPrefix(jobs.Items[i].Name, "etcd-list-") {
+				return fmt.Errorf("there is Job %s", jobs.Items[i].Name)
+			}
+		}
+		return nil
+	})
 }
 
 // credentials: a backup says what it waits for, and comes through once it is there.

@@ -65,6 +65,8 @@ const (
 	Verify Kind = "Verify"
 	// Delete removes a backup from the store.
 	Delete Kind = "Delete"
+	// List writes what the store has to the standard output: a [Found] on each line, and at last one with the end.
+	List Kind = "List"
 	// Check reads all that a restore needs through, and changes nothing.
 	Check Kind = "Check"
 	// Fill gives a member's volume the data of a backup, and moves aside what it had.
@@ -244,6 +246,31 @@ type Stored struct {
 	Size       int64     `json:"size"`
 	StoredSize int64     `json:"storedSize"`
 	Recipients []string  `json:"recipients,omitempty"`
+}
+
+// Found is one thing of what a store has. All but one of its fields are left out.
+type Found struct {
+	Backup  *FoundBackup  `json:"backup,omitempty"`
+	Archive *FoundArchive `json:"archive,omitempty"`
+	// End says that nothing follows.
+	End bool `json:"end,omitempty"`
+}
+
+// FoundBackup is a backup. With a problem it cannot be used, and little is known of it.
+type FoundBackup struct {
+	// Path is <namespace>/<cluster>/<UID>/<backup>.
+	Path    string `json:"path"`
+	Stored  Stored `json:"stored"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// FoundArchive is a stretch of a cluster's life that any revision of can be restored.
+type FoundArchive struct {
+	Cluster Cluster   `json:"cluster"`
+	First   int64     `json:"first"`
+	Last    int64     `json:"last"`
+	From    time.Time `json:"from"`
+	Until   time.Time `json:"until"`
 }
 
 // Checked is what can be restored.

@@ -1,0 +1,116 @@
+package plugin
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/backups"
+)
+
+var at = time.Date(2026, 3, 1, 3, 15, 0, 0, time.UTC)
+
+func TestWhatIsFoundIsPrinted(t *testing.T) {
+	all := []task.Found{
+		{Backup: &task.FoundBackup{Path: "default/demo/uid/nightly", Stored: task.Stored{Ended: at, Revision: 42, Keys: 7, StoredSize: 3 << 20, Recipients: []string{"age1"}}}},
+		{Backup: &task.FoundBackup{Path: "default/demo/uid/weekly", Stored: task.Stored{Ended: at.Add(time.Hour), Revision: 43, Keys: 8, StoredSize: 1500}}},
+		{Backup: &task.FoundBackup{Path: "default/demo/uid/odd", Problem: "it has format 9"}},
+		{Archive: &task.FoundArchive{Cluster: task.Cluster{Namespace: "default", Name: "demo", UID: "uid"}, First: 40, Last: 99, From: at, Until: at.Add(time.Minute)}},
+	}
+	good := &v1alpha1.EtcdBackup{ObjectMeta: metav1.ObjectMeta{Name: "good"}}
+	good.Status.Conditions = []metav1.Condition{{Type: backups.Verified, Status: metav1.ConditionTrue}}
+	var out bytes.Buffer
+	if err := printFound(&out, all, map[string]*v1alpha1.EtcdBackup{"default/demo/uid/nightly": good}); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+BACKUP                     COMPLETED              REVISION   KEYS   STORED   ENCRYPTED   KNOWN AS
+default/demo/uid/nightly   2026-03-01T03:15:00Z   42         7      3Mi      yes         good (verified)
+default/demo/uid/weekly    2026-03-01T04:15:00Z   43         8      1500     no          -
+
+ARCHIVE            FROM REVISION   TO   FROM                   UNTIL
+default/demo/uid   40              99   2026-03-01T03:15:00Z   2026-03-01T03:16:00Z
+default/demo/uid/odd cannot be used: it has format 9
+`
+	if got := "\n" + out.String(); got != want {
+		t.Errorf("%s\nwant%s", got, want)
+	}
+	out.Reset()
+	if err := printFound(&out, nil, nil); err != nil || out.String() != "There is nothing.\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+func TestAListHasToBeWhole(t *testing.T) {
+	for lines, want := range map[string]string{
+		"":                              "the end of the agent's list is missing",
+		`{"backup":{"path":"a"}}`:       "the end of the agent's list is missing",
+		"{\"end\":true}":                "",
+		"panic: something\n":            "which is no JSON",
+		`{"archive":{}}` + "\n" + `{"e`: "which is no JSON",
+	} {
+		_, err := parseFound([]byte(lines))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v", lines, err)
+		}
+	}
+	all, err := parseFound([]byte("{\"backup\":{\"path\":\"a\"}}\n{\"end\":true}\n"))
+	if err != nil || len(all) != 1 || all[0].Backup.Path != "a" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// What is asked wrongly is refused before anything is done.
+func TestRefusedCommands(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "store.yaml")
+	if err := os.WriteFile(file, []byte("s3: {bukket: a}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, []byte("{apiVersion: v1, kind: Config, clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}], contexts: [{name: a, context: {cluster: a}}], current-context: a}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBECONFIG", kubeconfig)
+	for command, want := range map[string]string{
+		"backups list":                                                        "at least one of the flags in the group [cluster store] is required",
+		"backups list --cluster a --store b":                                  "none of the others can be",
+		"backups list --cluster a -o yaml":                                    `--output is "yaml"`,
+		"backups list --store " + file:                                        `is to have what spec.backup.store of an EtcdCluster has`,
+		"backups list --store nowhere":                                        "no such file",
+		"backups adopt --as a --cluster b":                                    "accepts 1 arg",
+		"backups adopt a/b/c/d --cluster b":                                   `required flag(s) "as"`,
+		"backups adopt a/b/c/d --as e --cluster b --identity-secret f":        "must all be set",
+		"backups list --cluster a --context b":                                `context "b" does not exist`,
+		"backups list --cluster a --timeout 10s":   "connection refused",
+		"backups list extra --cluster a":                                      "unknown command",
+		"backups list --cluster a --kubeconfig " + filepath.Join(file, "not"): "not a directory",
+	} {
+		root := Command("test")
+		root.SetArgs(strings.Fields(command))
+		root.SetOut(&bytes.Buffer{})
+		root.SetErr(&bytes.Buffer{})
+		if err := root.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", command, err, want)
+		}
+	}
+}
+
+func TestWhatAPodWaitsFor(t *testing.T) {
+	waiting := corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}}}}}
+	unscheduled := corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "no nodes"}}}
+	for want, status := range map[string]corev1.PodStatus{
+		"ImagePullBackOff: no such image": waiting, "it is not scheduled: no nodes": unscheduled, "it is Running": {Phase: corev1.PodRunning},
+	} {
+		if got := waitsFor(&corev1.Pod{Status: status}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
