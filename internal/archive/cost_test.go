@@ -78,13 +78,13 @@ func (m *member) processorTime(t *testing.T) time.Duration {
 		t.Fatal(err)
 	}
 	fields := strings.Fields(string(content[strings.LastIndexByte(string(content), ')')+1:]))
-	var ticks time.Duration
+	var took time.Duration
 	for _, field := range fields[11:13] {
 		n, err := strconv.Atoi(field)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ticks += time.Duration(n)
+		took += time.Duration(n) * 10 * time.Millisecond
 	}
-	return ticks * 10 * time.Millisecond
+	return took
 }

@@ -85,7 +85,8 @@ type writer struct {
 
 func newWriter() *writer {
 	w := &writer{}
-	encoder, err := zstd.NewWriter(&w.compressed, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	encoder, err := zstd.NewWriter(&w.compressed, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true),
+		zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		panic(err) // Only options that contradict each other are refused.
 	}

@@ -310,7 +310,8 @@ func (o *Observer) restoreAgents(ctx context.Context, restore *v1alpha1.EtcdRest
 		}
 	}
 	next := map[string]restores.Kind{
-		restores.Checking: restores.Check, restores.Filling: restores.Fill, restores.Comparing: restores.Compare, restores.Confirming: restores.Confirm, restores.RollingBack: restores.RollBack,
+		restores.Checking: restores.Check, restores.Filling: restores.Fill,
+		restores.Comparing: restores.Compare, restores.Confirming: restores.Confirm, restores.RollingBack: restores.RollBack,
 	}[observed.Recorded.Phase]
 	for _, key := range keys {
 		j, err := o.job(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: restores.JobName(restore.Name, key)}, restore.UID, key.Kind == next)
@@ -338,7 +339,8 @@ func RecordedRestore(restore *v1alpha1.EtcdRestore) restores.Report {
 	report := restores.Report{
 		ObservedGeneration: status.ObservedGeneration, Phase: string(status.Phase), ClusterUID: status.ClusterUID, Members: status.Members,
 		EarlierID: status.EarlierClusterID, ClusterID: status.ClusterID, SafetyBackup: status.SafetyBackup,
-		Target: status.TargetRevision, Revision: status.Revision, Keys: status.Keys, Digest: status.Digest, StartedAt: timeOf(status.StartedAt), StoppedAt: timeOf(status.StoppedAt),
+		Target: status.TargetRevision, Revision: status.Revision, Keys: status.Keys, Digest: status.Digest,
+		StartedAt: timeOf(status.StartedAt), StoppedAt: timeOf(status.StoppedAt),
 		AvailableAt: timeOf(status.AvailableAt), CompletedAt: timeOf(status.CompletedAt),
 	}
 	if c := meta.FindStatusCondition(status.Conditions, restores.Complete); c != nil {
@@ -352,7 +354,8 @@ func RestoreStatus(report restores.Report) v1alpha1.EtcdRestoreStatus {
 	status := v1alpha1.EtcdRestoreStatus{
 		ObservedGeneration: report.ObservedGeneration, Phase: v1alpha1.RestorePhase(report.Phase), ClusterUID: report.ClusterUID, Members: report.Members,
 		EarlierClusterID: report.EarlierID, ClusterID: report.ClusterID, SafetyBackup: report.SafetyBackup,
-		TargetRevision: report.Target, Revision: report.Revision, Keys: report.Keys, Digest: report.Digest, StartedAt: timeTo(report.StartedAt), StoppedAt: timeTo(report.StoppedAt),
+		TargetRevision: report.Target, Revision: report.Revision, Keys: report.Keys, Digest: report.Digest,
+		StartedAt: timeTo(report.StartedAt), StoppedAt: timeTo(report.StoppedAt),
 		AvailableAt: timeTo(report.AvailableAt), CompletedAt: timeTo(report.CompletedAt),
 	}
 	if c := report.Condition; c.Type != "" {

@@ -89,7 +89,7 @@ func TestRefusedCommands(t *testing.T) {
 		"backups adopt a/b/c/d --cluster b":                                   `required flag(s) "as"`,
 		"backups adopt a/b/c/d --as e --cluster b --identity-secret f":        "must all be set",
 		"backups list --cluster a --context b":                                `context "b" does not exist`,
-		"backups list --cluster a --timeout 10s":   "connection refused",
+		"backups list --cluster a --timeout 10s":                              "connection refused",
 		"backups list extra --cluster a":                                      "unknown command",
 		"backups list --cluster a --kubeconfig " + filepath.Join(file, "not"): "not a directory",
 	} {
