@@ -143,8 +143,8 @@ func (r *ArchiverReconciler) report(cluster *v1alpha1.EtcdCluster, follows bool,
 	}
 }
 
-// AddArchiver adds the reconciler of archivers to a manager.
-func AddArchiver(mgr ctrl.Manager, options Options) error {
+// addArchiver adds the reconciler of archivers to a manager.
+func addArchiver(mgr ctrl.Manager, options Options) error {
 	reconciler := &ArchiverReconciler{
 		Client: mgr.GetClient(), Actor: &act.Actor{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
 		Events: mgr.GetEventRecorder(render.FieldManager), Agents: options.Agents, Domain: options.Domain, Now: options.clock(),

@@ -193,8 +193,8 @@ func (r *MirrorReconciler) remove(ctx context.Context, built render.Cluster, mir
 	return nil
 }
 
-// AddMirror adds the reconciler of mirrors to a manager.
-func AddMirror(mgr ctrl.Manager, options Options) error {
+// addMirror adds the reconciler of mirrors to a manager.
+func addMirror(mgr ctrl.Manager, options Options) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("mirror").
 		// Whom to ask, and whether there is anybody, is in the status.
 		For(&v1alpha1.EtcdCluster{}).
