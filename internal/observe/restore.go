@@ -207,6 +207,7 @@ func (o *Observer) backupToRestore(ctx context.Context, built *render.Restore, o
 		built.Backup.Cluster = render.Cluster{EtcdCluster: own, Domain: o.Domain, Operator: o.Operator}
 	}
 	recorded := RecordedBackup(backup)
+	observed.TrialTook = recorded.Took
 	complete, verified := recorded.Condition(backups.Complete), recorded.Condition(backups.Verified)
 	refuse := func(format string, values ...any) {
 		observed.Refused = core.Problem{Reason: restores.ReasonRefused, Message: fmt.Sprintf("EtcdBackup %s ", name) + fmt.Sprintf(format, values...)}

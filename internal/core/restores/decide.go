@@ -286,7 +286,7 @@ func (o Observation) fill(d *Decision) {
 		o.rollBack(d, strings.Join(failed, "; "))
 		return
 	case len(lacks) > 0:
-		o.say(d, Filling, ReasonRestoring, fmt.Sprintf("%d of %d volumes are filled; %s", len(filled), len(o.Recorded.Members), strings.Join(lacks, "; ")))
+		o.say(d, Filling, ReasonRestoring, fmt.Sprintf("%d of %d volumes are filled%s; %s", len(filled), len(o.Recorded.Members), o.estimate(), strings.Join(lacks, "; ")))
 		return
 	}
 	if slices.ContainsFunc(filled, func(f Filled) bool { return f != filled[0] }) {
@@ -296,6 +296,14 @@ func (o Observation) fill(d *Decision) {
 	d.Report.ClusterID, d.Report.Revision, d.Report.Keys, d.Report.Digest = filled[0].ClusterID, filled[0].Revision, filled[0].Keys, filled[0].Digest
 	o.say(d, Starting, ReasonRestoring, "the members start")
 	d.LookAgain = atOnce
+}
+
+// estimate says how long it may take, as far as that is known.
+func (o Observation) estimate() string {
+	if o.TrialTook == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (a trial of the backup took %s)", o.TrialTook.Round(time.Millisecond))
 }
 
 // disown has all claims say that it is unsettled whose data they hold, unless it is what they will, before the first of them is given

@@ -19,9 +19,9 @@ type world struct {
 	volumes, aside map[string]string
 	running        bool
 	// fails has the agents that fail, with what they say.
-	fails  map[Kind]string
-	phases []string
-	gone   bool
+	fails            map[Kind]string
+	phases, messages []string
+	gone             bool
 	// target is what the check says.
 	target int64
 }
@@ -35,8 +35,9 @@ func newWorld(t *testing.T, change func(*Observation)) *world {
 	t.Helper()
 	w := &world{T: t, running: true, volumes: map[string]string{}, aside: map[string]string{}, fails: map[Kind]string{}, Observation: Observation{
 		Now: time.Date(2026, 3, 1, 3, 15, 0, 0, time.UTC), Name: "undo", Generation: 1, Completion: Automatic, CheckWanted: true, SafetyWanted: true,
-		Cluster: Cluster{Exists: true, ClusterID: before, Members: []string{"demo-0", "demo-1", "demo-2"}, Serves: true, Available: true},
-		Claims:  map[string]Claim{}, Agents: map[AgentKey]Agent{}, Safety: Safety{Name: "undo-safety"},
+		Cluster:   Cluster{Exists: true, ClusterID: before, Members: []string{"demo-0", "demo-1", "demo-2"}, Serves: true, Available: true},
+		TrialTook: 14 * time.Second,
+		Claims:    map[string]Claim{}, Agents: map[AgentKey]Agent{}, Safety: Safety{Name: "undo-safety"},
 	}}
 	if change != nil {
 		change(&w.Observation)
@@ -64,6 +65,7 @@ func (w *world) step() Decision {
 		w.phases = append(w.phases, d.Report.Phase)
 	}
 	w.Recorded = d.Report
+	w.messages = append(w.messages, d.Report.Phase+": "+d.Report.Condition.Message)
 	for _, action := range d.Actions {
 		w.do(action)
 	}
@@ -161,6 +163,11 @@ func (w *world) work() {
 	}
 }
 
+// said is whether it was said in a phase, at the beginning of a message.
+func (w *world) said(phase, words string) bool {
+	return slices.ContainsFunc(w.messages, func(message string) bool { return strings.HasPrefix(message, phase+": "+words) })
+}
+
 // settle steps until nothing changes any more.
 func (w *world) settle() {
 	w.Helper()
@@ -222,6 +229,9 @@ func TestInPlace(t *testing.T) {
 	w.ends(Completed, after, "7 keys at revision 42")
 	if want := "[Pending Checking BackingUp Stopping Filling Starting Comparing Restored Confirming Completed]"; fmt.Sprint(w.phases) != want {
 		t.Errorf("%v, want %s", w.phases, want)
+	}
+	if says := w.said(Filling, "0 of 3 volumes are filled (a trial of the backup took 14s); "); !says {
+		t.Errorf("it is not told how long it may take: %v", w.messages)
 	}
 	if len(w.aside) > 0 || len(w.Agents) > 0 || !w.running || w.Recorded.EarlierID != before || w.Recorded.ClusterID != after {
 		t.Errorf("aside %v, agents %v, %+v", w.aside, w.Agents, w.Recorded)

@@ -50,6 +50,8 @@ type Observation struct {
 	// Backup is why the backup cannot be restored: not now, or with Refused never.
 	Backup  core.Problem
 	Refused core.Problem
+	// TrialTook is how long the trial of the backup took, if there was one: about what it takes to fill a volume.
+	TrialTook time.Duration
 	// Ahead is another EtcdRestore into the same cluster, which comes first.
 	Ahead core.Problem
 	// Safety is the safety backup.
