@@ -119,7 +119,7 @@ func (r Restore) fills(agent *Agent) {
 	if r.Backup.Status.Encryption != nil {
 		agent.IdentitySecret = r.Backup.Identity()
 	}
-	agent.Task.Restore.LetEverybodyIn = !r.Cluster.WantsAuth()
+	agent.Task.Restore.First, agent.Task.Restore.LetEverybodyIn = r.Status.EarlierClusterID == "", !r.Cluster.WantsAuth()
 	agent.EtcdImage = cmp.Or(agent.Spec.Repository, r.Cluster.Spec.Repository) + ":v" + r.Version()
 	if r.Spec.PointInTime != nil {
 		agent.Task.Restore.Moment = r.Spec.PointInTime.Time

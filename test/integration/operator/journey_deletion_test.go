@@ -5,6 +5,8 @@ package operator
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,7 +125,8 @@ func TestARestoreIsDeletedInEachPhase(t *testing.T) {
 	}
 }
 
-// A cluster that waits for its first data gets it from another EtcdRestore when the one that was made for it is deleted.
+// A cluster that waits for its first data gets it from another EtcdRestore when the one that was made for it is deleted, on volumes which
+// have what that one has left; none of that stays.
 func TestABootstrapRestoreIsDeleted(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -132,9 +135,24 @@ func TestABootstrapRestoreIsDeleted(t *testing.T) {
 	j := journeys[slices.IndexFunc(journeys, func(j journey) bool { return strings.Contains(j.name, "begins") })]
 	j.prepare(s, "")
 	o.stop()
-	s.stopsIn("Filling", func() string { return j.phase(s, "") }, func() { j.begin(s, "") })
+	w := crash(1, true)
+	w.skip = only("create *v1.Job")
+	first := s.operateWith(operatorOptions{writes: w})
+	j.begin(s, "")
+	s.strikes(first, w)
 	restore := &v1alpha1.EtcdRestore{}
 	s.get(render.BootstrapRestore("demo"), restore)
+	s.eventually("the volume of the first member is filled", patience, func() error {
+		claim := &corev1.PersistentVolumeClaim{}
+		s.get(render.ClaimName(render.DataVolume, "demo-0"), claim)
+		mount := env.VolumeFolder(claim)
+		for _, path := range []string{"data", "restore-" + string(restore.UID)} {
+			if _, err := os.Stat(filepath.Join(mount, path)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	s.operate()
 	s.delete(restore)
 	s.eventually("another one completes", longPatience, func() error {
@@ -144,6 +162,7 @@ func TestABootstrapRestoreIsDeleted(t *testing.T) {
 		}
 		return s.restoreEnded(restore.Name, "Completed", 0, saved)
 	})
+	s.eventually("nothing is left of the first one", patience, s.nothingOnTheWay)
 }
 
 // Neither a backup nor a restore keeps a namespace from going.
