@@ -165,6 +165,59 @@ func TestABootstrapRestoreIsDeleted(t *testing.T) {
 	s.eventually("nothing is left of the first one", patience, s.nothingOnTheWay)
 }
 
+// A new cluster that has other data than its backup does not run until somebody says what is to become of it. Rolled back, it waits for
+// its first data again, and gets them from another EtcdRestore.
+func TestANewClusterWithOtherData(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	o := s.operate()
+	saved := s.seeded(1)
+	j := journeys[slices.IndexFunc(journeys, func(j journey) bool { return strings.Contains(j.name, "begins") })]
+	j.prepare(s, "")
+	o.stop()
+	s.stopsIn("Comparing", func() string { return j.phase(s, "") }, func() { j.begin(s, "") })
+	// What it is to have is noted as something else.
+	name := render.BootstrapRestore("demo")
+	restore := &v1alpha1.EtcdRestore{}
+	s.get(name, restore)
+	digest := restore.Status.Digest
+	s.note(name, func(r *v1alpha1.EtcdRestore) { r.Status.Digest = "another" })
+	s.operate()
+	s.restoreIs(name, "Comparing", "its volumes were filled with 5, with the digest another", "no member runs", "RollBack", "Confirm")
+	s.says("Available", "Restoring", "EtcdRestore "+name)
+	s.eventually("no member runs", patience, func() error {
+		if pods := s.pods(); len(pods) > 0 {
+			return fmt.Errorf("there are %d pods", len(pods))
+		}
+		return nil
+	})
+	s.changeRestore(name, v1alpha1.CompleteByRollBack)
+	s.restoreIs(name, "Failed", "the cluster waits for its first data")
+	s.says("Progressing", "Restoring", "waiting for the data of EtcdBackup seed")
+	s.get(name, restore)
+	s.delete(restore)
+	s.eventually("another one completes", longPatience, func() error {
+		now := &v1alpha1.EtcdRestore{}
+		if err := env.Client.Get(s.Context(), s.key(name), now); err != nil || now.UID == restore.UID || now.Status.Digest != digest {
+			return fmt.Errorf("UID %s, digest %s: %w", now.UID, now.Status.Digest, err)
+		}
+		return s.restoreEnded(name, "Completed", 0, saved)
+	})
+	s.eventually("nothing is left of the first one", patience, s.nothingOnTheWay)
+	s.checkOneCluster()
+}
+
+// note changes the status of a restore.
+func (s *scene) note(name string, change func(*v1alpha1.EtcdRestore)) {
+	s.Helper()
+	restore := &v1alpha1.EtcdRestore{}
+	s.get(name, restore)
+	change(restore)
+	if err := env.Client.Status().Update(s.Context(), restore); err != nil {
+		s.Fatal(err)
+	}
+}
+
 // Neither a backup nor a restore keeps a namespace from going.
 func TestANamespaceIsDeletedMeanwhile(t *testing.T) {
 	t.Parallel()
