@@ -20,7 +20,7 @@ func (a Agent) target(t task.Task) backup.Target {
 		return backup.Target{}
 	}
 	target := backup.Target{
-		Restore: t.Restore.ID, Data: a.path(task.Data, "data"), Member: t.Restore.Member, InitialCluster: map[string][]string{},
+		Restore: t.Restore.ID, First: t.Restore.First, Data: a.path(task.Data, "data"), Member: t.Restore.Member, InitialCluster: map[string][]string{},
 		// The cluster is another one than before, and than any that another restore makes.
 		Token: t.Restore.ID, BumpRevision: t.Restore.BumpRevision, LetEverybodyIn: t.Restore.LetEverybodyIn, Etcdutl: a.path(task.Etcd, "etcdutl"),
 	}

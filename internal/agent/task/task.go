@@ -130,6 +130,8 @@ type Archiving struct {
 type Restore struct {
 	// ID tells the restore from all others.
 	ID string `json:"id"`
+	// First is whether it brings a cluster its first data.
+	First bool `json:"first,omitempty"`
 	// Member is whose volume it is, and InitialCluster are all members with their peer URLs.
 	Member         string            `json:"member,omitempty"`
 	InitialCluster map[string]string `json:"initialCluster,omitempty"`
