@@ -124,7 +124,7 @@ func (f *managerFlags) run(ctx context.Context) error {
 	}
 	for _, add := range []func(ctrl.Manager, controller.Options) error{
 		controller.AddEtcdCluster, controller.AddEtcdBackup, controller.AddBackupSchedule, controller.AddEtcdRestore, controller.AddBootstrap,
-		controller.AddArchiver, controller.AddMirror,
+		controller.AddArchiver, controller.AddMirror, controller.AddDrill,
 	} {
 		if err := add(mgr, options); err != nil {
 			return err

@@ -97,7 +97,7 @@ func (s *scene) operateWith(options operatorOptions) *operator {
 	}
 	for _, add := range []func(ctrl.Manager, controller.Options) error{
 		controller.AddEtcdCluster, controller.AddEtcdBackup, controller.AddBackupSchedule, controller.AddEtcdRestore, controller.AddBootstrap,
-		controller.AddArchiver, controller.AddMirror,
+		controller.AddArchiver, controller.AddMirror, controller.AddDrill,
 	} {
 		if err := add(o.Manager, own); err != nil {
 			s.Fatalf("add a controller: %v", err)

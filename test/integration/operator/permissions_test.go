@@ -27,6 +27,7 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/controller"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/drills"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
@@ -312,7 +313,7 @@ func (s *scene) homeless() {
 	s.nothingLeft()
 }
 
-// backUp makes an encrypted backup, has it tried out, lets another cluster begin with it, and removes it. One that is due by the
+// backUp makes an encrypted backup, has it tried out, lets another cluster begin with it, also in a drill, and removes it. One that is due by the
 // schedule takes the place of another; and all changes are stored for a while.
 func (s *scene) backUp(k secrets) {
 	s.Helper()
@@ -346,6 +347,12 @@ func (s *scene) backUp(k secrets) {
 	})
 	s.delete(twin)
 	s.gone(twin)
+	s.change(func(spec *v1alpha1.EtcdClusterSpec) {
+		spec.Backup = &v1alpha1.BackupSpec{Store: store, Drill: &v1alpha1.BackupDrill{Schedule: "* * * * *"}}
+	})
+	s.drillIs(v1alpha1.DrillOutcome(drills.Succeeded), "EtcdBackup kept")
+	s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Backup = nil })
+	s.noDrill()
 	// What is verified would stay.
 	older := s.backup("older", func(spec *v1alpha1.EtcdBackupSpec) {
 		spec.Store, spec.Path, spec.Verification = &store, made.Status.Path, v1alpha1.VerifyNever
