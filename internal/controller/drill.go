@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/act"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/drills"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/metrics"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
@@ -54,24 +56,46 @@ func (r *DrillReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		return ctrl.Result{}, nil
 	}
 	metrics.Drills(request.Namespace, request.Name, decision)
-	if status := observe.DrillStatus(decision.Report, cluster.Generation); !equality.Semantic.DeepEqual(status, observe.DrillStatusOf(cluster)) {
-		if err := applyStatusAs(ctx, drillFieldManager, r.Client, cluster, "EtcdCluster", &status); err != nil {
-			return passing(err)
-		}
-		tell(r.Events, cluster, decision.Events)
+	// What is decided is written first: a drill that is recorded to have ended is not begun again.
+	if err := r.report(ctx, cluster, decision.Report, decision.Events); err != nil {
+		return passing(err)
 	}
 	switch {
 	case decision.Begin != nil:
-		err = r.Actor.BeginDrill(ctx, observed, *decision.Begin)
 		log.FromContext(ctx).Info("drill begins", "backup", decision.Begin.Backup, "scheduled", decision.Begin.Scheduled)
+		err = r.begin(ctx, cluster, observed, decision)
 	case decision.End:
-		err = r.Actor.EndDrill(ctx, observed)
 		log.FromContext(ctx).Info("the cluster of the drill is deleted", "cluster", observed.Name)
+		err = r.Actor.EndDrill(ctx, observed)
 	}
 	if err != nil {
 		return passing(err)
 	}
 	return ctrl.Result{RequeueAfter: decision.LookAgain}, nil
+}
+
+// begin begins a drill, and tells why that is refused.
+func (r *DrillReconciler) begin(ctx context.Context, cluster *v1alpha1.EtcdCluster, observed observe.ObservedDrill, decision drills.Decision) error {
+	err := r.Actor.BeginDrill(ctx, observed, *decision.Begin)
+	if err == nil || act.IsPassing(err) {
+		return err
+	}
+	report := decision.Report
+	report.WaitsFor = err.Error()
+	return errors.Join(err, r.report(ctx, cluster, report, []core.Event{{Warning: true, Reason: drills.ReasonWaiting, Message: "a drill is due and waits: " + err.Error()}}))
+}
+
+// report writes what is new of a report, and tells it.
+func (r *DrillReconciler) report(ctx context.Context, cluster *v1alpha1.EtcdCluster, report drills.Report, news []core.Event) error {
+	status := observe.DrillStatus(report, cluster.Generation)
+	if equality.Semantic.DeepEqual(status, observe.DrillStatusOf(cluster)) {
+		return nil
+	}
+	if err := applyStatusAs(ctx, drillFieldManager, r.Client, cluster, "EtcdCluster", &status); err != nil {
+		return err
+	}
+	tell(r.Events, cluster, news)
+	return nil
 }
 
 // drilled is the EtcdCluster as it is now, if drills of it are wanted, or something is left to do about them; else nil.

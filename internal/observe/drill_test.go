@@ -105,13 +105,13 @@ func TestADrillIsObserved(t *testing.T) {
 
 // What has the name of a drill, or would be taken for its data, is somebody's: nothing begins then.
 func TestWhatIsNoDrill(t *testing.T) {
-	labelled := func(name string) *corev1.PersistentVolumeClaim {
+	labeled := func(name string) *corev1.PersistentVolumeClaim {
 		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Labels: map[string]string{render.LabelCluster: "demo-drill"}}}
 	}
 	foreign := theDrill(func(c *v1alpha1.EtcdCluster) { c.Labels = nil })
 	earlier := theDrill(func(c *v1alpha1.EtcdCluster) { c.OwnerReferences[0].UID = "uid-0" })
-	unlabelled := labelled("data-demo-drill-0-0")
-	unlabelled.Labels = nil
+	unlabeled := labeled("data-demo-drill-0-0")
+	unlabeled.Labels = nil
 	for name, c := range map[string]struct {
 		object client.Object
 		says   string
@@ -120,8 +120,8 @@ func TestWhatIsNoDrill(t *testing.T) {
 		"nothing":                       {nil, "", ""},
 		"a cluster of somebody else":    {foreign, "EtcdCluster demo-drill exists and is no drill of this cluster: it is left alone", core.ReasonNameTaken},
 		"the drill of an earlier one":   {earlier, "EtcdCluster demo-drill is the drill of an earlier EtcdCluster", drills.ReasonWaiting},
-		"a volume":                      {labelled("data-demo-drill-5-0"), "claim data-demo-drill-5-0 exists: of an earlier drill it goes by itself", drills.ReasonWaiting},
-		"a volume without a label":      {unlabelled, "claim data-demo-drill-0-0 exists", drills.ReasonWaiting},
+		"a volume":                      {labeled("data-demo-drill-5-0"), "claim data-demo-drill-5-0 exists: of an earlier drill it goes by itself", drills.ReasonWaiting},
+		"a volume without a label":      {unlabeled, "claim data-demo-drill-0-0 exists", drills.ReasonWaiting},
 		"a restore":                     {itsRestore("Completed", "other"), "EtcdRestore demo-drill-bootstrap exists", drills.ReasonWaiting},
 		"a volume of another cluster's": {&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "data-other-0-0"}}, "", ""},
 	} {

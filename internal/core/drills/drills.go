@@ -135,15 +135,15 @@ func Decide(o Observation) (Decision, error) {
 		return d, nil
 	}
 	parsed, err := schedule.Parse(Field, o.Spec.Schedule, o.Spec.TimeZone)
-	if err != nil {
-		return Decision{Report: o.Recorded}, err
+	if err != nil && o.Drill == nil {
+		return Decision{Report: o.Recorded}, err // One that runs goes on.
 	}
 	d.Report = o.Recorded
 	d.Report.WaitsFor = ""
 	if d.Report.Condition.Type == "" {
 		d.Report.Condition = core.Condition{Type: Drilled, Status: core.Unknown, Reason: ReasonPending, Message: "no drill has ended yet", Since: o.Now}
 	}
-	if !o.Spec.Suspended {
+	if parsed != nil && !o.Spec.Suspended {
 		d.Next = parsed.Next(o.Now)
 	}
 	switch last := o.Recorded.Last; {
@@ -231,7 +231,8 @@ func (o Observation) begin(d *Decision, parsed cron.Schedule) {
 	case o.Backup == "":
 		waits.Message = "there is no complete EtcdBackup of the cluster that could be restored: make one, or set spec.backup.schedule"
 	default:
-		d.Begin, d.LookAgain = &Begin{Scheduled: due, Backup: o.Backup}, soon
+		// What it has waited for stays until it is there: that may be refused.
+		d.Begin, d.LookAgain, d.Report.WaitsFor = &Begin{Scheduled: due, Backup: o.Backup}, soon, o.Recorded.WaitsFor
 		return
 	}
 	d.Report.WaitsFor, d.Next, d.LookAgain = waits.Message, due, waiting
@@ -242,7 +243,7 @@ func (o Observation) begin(d *Decision, parsed cron.Schedule) {
 
 // overdue is until when one has to have succeeded. One that runs has its time.
 func (o Observation) overdue(d *Decision, parsed cron.Schedule) {
-	if o.Spec.Suspended {
+	if parsed == nil || o.Spec.Suspended {
 		return
 	}
 	last := o.Since

@@ -63,7 +63,7 @@ func TestWhenADrillBegins(t *testing.T) {
 		"blocked as before":         {change: func(o *Observation) { o.Blocked, o.Recorded.WaitsFor = "it is paused", "it is paused" }, waits: "it is paused", next: "2026-03-02 03:00"},
 		"without a backup":          {change: func(o *Observation) { o.Backup = "" }, waits: "there is no complete EtcdBackup", next: "2026-03-02 03:00", event: ReasonWaiting},
 		"its name is another's":     {change: func(o *Observation) { o.Taken = taken }, waits: "it is another's", next: "2026-03-02 03:00", event: core.ReasonNameTaken},
-		"it waited for what is now": {change: func(o *Observation) { o.Recorded.WaitsFor = "it is paused" }, begins: true, next: "2026-03-03 03:00"},
+		"it waited for what is now": {change: func(o *Observation) { o.Recorded.WaitsFor = "it is paused" }, begins: true, waits: "it is paused", next: "2026-03-03 03:00"},
 		"in another zone":           {change: func(o *Observation) { o.Spec.TimeZone, o.Now = "Europe/Berlin", at("2026-03-02 02:00") }, begins: true, next: "2026-03-03 02:00"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +119,7 @@ func TestWhatBecomesOfADrill(t *testing.T) {
 		"somebody deleted it":   {[]func(*Observation){last(Running)}, Failed, "was deleted before the drill had ended", false, ReasonFailed},
 		"it has ended":          {[]func(*Observation){restored, last(Succeeded)}, Succeeded, "", true, ""},
 		"it has failed":         {[]func(*Observation){restored, last(Failed)}, Failed, "", true, ""},
+		"the schedule is none":  {[]func(*Observation){restored, last(Running), func(o *Observation) { o.Spec.Schedule = "never" }}, Succeeded, "within 2m0s", true, ReasonSucceeded},
 		"it goes":               {[]func(*Observation){restored, last(Succeeded), func(o *Observation) { o.Drill.Leaving = true }}, Succeeded, "", false, ""},
 		"suspended meanwhile":   {[]func(*Observation){restored, last(Running), func(o *Observation) { o.Spec.Suspended = true }}, Succeeded, "within 2m0s", true, ReasonSucceeded},
 		"paused meanwhile":      {[]func(*Observation){drill(func(*Drill) {}), last(Running), func(o *Observation) { o.Blocked = "it is paused" }}, Running, "the volumes are filled", false, ""},
@@ -131,7 +132,7 @@ func TestWhatBecomesOfADrill(t *testing.T) {
 			if c.event == "" && len(d.Events) > 0 || c.event != "" && (len(d.Events) != 1 || d.Events[0].Reason != c.event || d.Events[0].Warning != (c.event == ReasonFailed)) {
 				t.Errorf("it tells %+v, want %s", d.Events, c.event)
 			}
-			if d.LookAgain <= 0 {
+			if d.Report.WaitsFor != "" || d.LookAgain <= 0 {
 				t.Error("nobody looks again")
 			}
 		})

@@ -248,7 +248,8 @@ func (s *scene) confided(spec *v1alpha1.EtcdClusterSpec) {
 	}}}}
 }
 
-// checkSecretWrites checks that nobody who has the operator's token writes Secrets that are not those of an EtcdCluster.
+// checkSecretWrites checks that nobody who has the operator's token writes Secrets that are not those of an EtcdCluster, or makes or deletes
+// EtcdClusters that are not those of drills.
 func (i *installation) checkSecretWrites(s *scene) {
 	i.Helper()
 	thief, err := client.New(access(i.token), client.Options{Scheme: env.Client.Scheme()})
@@ -273,6 +274,10 @@ func (i *installation) checkSecretWrites(s *scene) {
 	another := password.DeepCopy()
 	another.Name, another.Labels = "database-root", nil
 	s.create(another.DeepCopy())
+	anotherCluster := s.demo(1)
+	anotherCluster.Name = "other"
+	drilled := cluster.DeepCopy()
+	drilled.Labels = map[string]string{render.LabelDrillOf: "demo"}
 	changed := foreign.DeepCopy()
 	changed.Data = map[string][]byte{corev1.TLSCertKey: nil, corev1.TLSPrivateKeyKey: []byte("other")}
 	for what, err := range map[string]error{
@@ -283,6 +288,9 @@ func (i *installation) checkSecretWrites(s *scene) {
 		"makes a password of somebody else": thief.Create(s.Context(), password),
 		"changes a Secret of somebody else": thief.Update(s.Context(), changed),
 		"changes another's root password":   thief.Update(s.Context(), withLabel(another, cluster.Name)),
+		"makes a cluster":                   thief.Create(s.Context(), anotherCluster),
+		"deletes a cluster":                 thief.Delete(s.Context(), cluster),
+		"makes a cluster into a drill":      thief.Patch(s.Context(), drilled, client.MergeFrom(cluster)),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "the etcd operator") {
 			i.Errorf("who has the operator's token %s: %v", what, err)
