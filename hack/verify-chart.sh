@@ -129,8 +129,9 @@ may_named() {
 # What the operator needs in a namespace (or in all, with an empty one), and the neighbours that it must not have.
 check_operator_permissions() {
   local account=$1 namespace=$2
-  may "$account" "$namespace" yes get,list,watch,patch etcdclusters.etcd.etcd.io
-  may "$account" "$namespace" no create,update,delete etcdclusters.etcd.etcd.io
+  # A policy narrows create and delete to drills.
+  may "$account" "$namespace" yes get,list,watch,create,patch,delete etcdclusters.etcd.etcd.io
+  may "$account" "$namespace" no update,deletecollection etcdclusters.etcd.etcd.io
   may "$account" "$namespace" yes patch etcdclusters.etcd.etcd.io/status
   may "$account" "$namespace" no update etcdclusters.etcd.etcd.io/status
   may "$account" "$namespace" yes update etcdclusters.etcd.etcd.io/finalizers

@@ -26,7 +26,8 @@ type EtcdClusterStatus struct {
 	Phase Phase `json:"phase,omitempty"`
 
 	// Conditions are Available (a quorum serves linearizable reads and writes), Progressing (the operator is
-	// changing something, or waits to) and Degraded (something is wrong that the cluster survives, or does not).
+	// changing something, or waits to) and Degraded (something is wrong that the cluster survives, or does not); and with
+	// spec.backup.drill Drilled (the last drill has restored what it was to).
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -97,6 +98,10 @@ type EtcdClusterStatus struct {
 	// Auth is what the operator has made of etcd's authentication. It is there while that is on or is being changed.
 	// +optional
 	Auth *AuthStatus `json:"auth,omitempty"`
+
+	// Backup is what has become of drills, if there are to be any.
+	// +optional
+	Backup *BackupStatus `json:"backup,omitempty"`
 
 	// MeasuredAt is when the figures that change all the time (database sizes, revisions) were last written
 	// here. They are refreshed with every other change, and otherwise at most once a minute.
@@ -202,4 +207,68 @@ type AuthUserStatus struct {
 	// Login is how the user proves who it is.
 	// +optional
 	Login AuthLogin `json:"login,omitempty"`
+}
+
+// BackupStatus is what has become of drills.
+type BackupStatus struct {
+	// Drill is the one that runs, or the last one.
+	// +optional
+	Drill *DrillStatus `json:"drill,omitempty"`
+
+	// SucceededDrill is the last one that has restored what it was to: how long it took is how long a restore takes.
+	// +optional
+	SucceededDrill *DrillStatus `json:"succeededDrill,omitempty"`
+
+	// DrillWaitsFor is why one that is due has not begun.
+	// +kubebuilder:validation:MaxLength=32768
+	// +optional
+	DrillWaitsFor string `json:"drillWaitsFor,omitempty"`
+}
+
+// DrillOutcome is what has become of a drill.
+//
+// +kubebuilder:validation:Enum=Running;Succeeded;Failed
+type DrillOutcome string
+
+// DrillStatus is a drill.
+type DrillStatus struct {
+	// Outcome is Running, Succeeded or Failed.
+	// +optional
+	Outcome DrillOutcome `json:"outcome,omitempty"`
+
+	// Message is what was found, or went wrong.
+	// +kubebuilder:validation:MaxLength=32768
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// ScheduledAt is when it was due, StartedAt when its EtcdCluster was made.
+	// +optional
+	ScheduledAt *metav1.Time `json:"scheduledAt,omitempty"`
+
+	// StartedAt is when its EtcdCluster was made.
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+
+	// EndedAt is when it had succeeded or failed.
+	// +optional
+	EndedAt *metav1.Time `json:"endedAt,omitempty"`
+
+	// Took is how long it took from when its EtcdCluster was made until that served, and all its data was compared.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +optional
+	Took *metav1.Duration `json:"took,omitempty"`
+
+	// Backup is the EtcdBackup that it began with.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Backup string `json:"backup,omitempty"`
+
+	// Revision is that which was restored, and Keys how many keys it has.
+	// +optional
+	Revision int64 `json:"revision,omitempty"`
+
+	// Keys is how many keys were restored.
+	// +optional
+	Keys int64 `json:"keys,omitempty"`
 }

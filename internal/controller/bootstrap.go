@@ -66,6 +66,9 @@ func (r *BootstrapReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 			Revision: cluster.Spec.Bootstrap.Revision, PointInTime: cluster.Spec.Bootstrap.PointInTime, Latest: cluster.Spec.Bootstrap.Latest,
 		},
 	}
+	if of := cluster.Labels[render.LabelDrillOf]; of != "" {
+		restore.Labels = map[string]string{render.LabelDrillOf: of}
+	}
 	err := r.Client.Create(ctx, restore, client.FieldOwner(render.FieldManager))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return ctrl.Result{}, fmt.Errorf("making EtcdRestore %s/%s: %w", restore.Namespace, restore.Name, err)

@@ -104,6 +104,11 @@ func newSituation(t *testing.T, objects ...client.Object) *situation {
 				if object.GetUID() == "" {
 					object.SetUID(types.UID("uid-of-" + object.GetName()))
 				}
+				if _, is := object.(*v1alpha1.EtcdCluster); is {
+					if err := s.note("create", object.GetName()); err != nil {
+						return err
+					}
+				}
 				return c.Create(ctx, object, options...)
 			},
 			Apply: func(ctx context.Context, c client.WithWatch, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {

@@ -60,7 +60,7 @@ func Add(mgr ctrl.Manager, options Options) error {
 		return err
 	}
 	for _, add := range []func(ctrl.Manager, Options) error{
-		addEtcdCluster, addEtcdBackup, addBackupSchedule, addEtcdRestore, addBootstrap, addArchiver, addMirror,
+		addEtcdCluster, addEtcdBackup, addBackupSchedule, addEtcdRestore, addBootstrap, addArchiver, addMirror, addDrill,
 	} {
 		if err := add(mgr, options); err != nil {
 			return err

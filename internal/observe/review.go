@@ -14,6 +14,7 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/drills"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/schedule"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
@@ -66,9 +67,10 @@ func (o *Observer) Review(ctx context.Context, before, wanted *v1alpha1.EtcdClus
 		}
 	}
 	if b := wanted.Spec.Backup; b != nil && b.Schedule != "" {
-		if _, err := schedule.Parse(b.Schedule, b.TimeZone); err != nil {
-			r.refuse(core.Problem{Reason: reasonScheduleInvalid, Message: err.Error()})
-		}
+		r.reviewSchedule(schedule.Field, b.Schedule, b.TimeZone)
+	}
+	if b := wanted.Spec.Backup; b != nil && b.Drill != nil {
+		r.reviewSchedule(drills.Field, b.Drill.Schedule, b.Drill.TimeZone)
 	}
 	o.reviewClasses(ctx, c, r)
 	for _, problem := range o.missing(ctx, c.Namespace, references(c, c.Spec.PodTemplate.Spec.Env, c.AddedVolumes())) {
@@ -77,6 +79,12 @@ func (o *Observer) Review(ctx context.Context, before, wanted *v1alpha1.EtcdClus
 	o.reviewPasswords(ctx, c, r)
 	o.reviewSources(ctx, c, r)
 	return r
+}
+
+func (r *Review) reviewSchedule(part, wanted, zone string) {
+	if _, err := schedule.Parse(part, wanted, zone); err != nil {
+		r.refuse(core.Problem{Reason: reasonScheduleInvalid, Message: err.Error()})
+	}
 }
 
 // versions are those that members are last known to have run.

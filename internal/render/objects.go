@@ -225,6 +225,11 @@ func (c Cluster) clientService() *corev1.Service {
 		service.Spec.Selector = maps.Clone(service.Spec.Selector)
 		service.Spec.Selector[AnnotationMirrors] = "ended"
 	}
+	if IsDrill(c) {
+		// Nobody is to write there.
+		service.Spec.Selector = maps.Clone(service.Spec.Selector)
+		service.Spec.Selector[LabelDrillOf] = "nobody"
+	}
 	if len(c.Spec.Services.Client.Annotations) > 0 {
 		service.Annotations = map[string]string{}
 		for name, value := range c.Spec.Services.Client.Annotations {

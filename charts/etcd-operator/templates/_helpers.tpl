@@ -61,9 +61,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What the operator may do in each namespace that it watches. */}}
 {{- define "etcd-operator.namespaceRules" -}}
+# A drill restores a backup into an EtcdCluster of its own, and deletes that.
 - apiGroups: [etcd.etcd.io]
   resources: [etcdclusters]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [etcd.etcd.io]
   resources: [etcdclusters/status]
   verbs: [patch]

@@ -58,7 +58,7 @@ func keepFirst(kept map[string]bool, backups []Backup, fits func(Backup) bool) {
 // keeps are the backups that one of the rules keeps. With no rule all are kept.
 func (r Retention) keeps(backups []Backup, now time.Time, zone string) map[string]bool {
 	kept := map[string]bool{}
-	location, err := location(zone)
+	location, err := location(Field, zone)
 	if err != nil {
 		location = time.UTC // The zone was read before.
 	}

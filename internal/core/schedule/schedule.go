@@ -71,39 +71,42 @@ type Make struct {
 	Verify    bool
 }
 
+// Field is the part of the spec that a schedule of backups is in.
+const Field = "spec.backup"
+
 // whileRunning is when to look again while a backup is being made: its end is also heard of.
 const whileRunning = time.Minute
 
-// Parse reads a schedule in a time zone. The message names the field of the spec.
-func Parse(schedule, zone string) (cron.Schedule, error) {
-	location, err := location(zone)
+// Parse reads a schedule in a time zone. The message names the fields, which are those of a part of the spec.
+func Parse(part, schedule, zone string) (cron.Schedule, error) {
+	location, err := location(part, zone)
 	if err != nil {
 		return nil, err
 	}
 	if strings.Contains(schedule, "=") {
-		return nil, fmt.Errorf("spec.backup.schedule is %q: name the time zone in spec.backup.timeZone", schedule)
+		return nil, fmt.Errorf("%s.schedule is %q: name the time zone in %s.timeZone", part, schedule, part)
 	}
 	parsed, err := cron.ParseStandard("CRON_TZ=" + location.String() + " " + schedule)
 	if err != nil {
-		return nil, fmt.Errorf("spec.backup.schedule is %q, which is no schedule: %w; use five fields (minute hour day-of-month month day-of-week), such as 15 3 * * *", schedule, err)
+		return nil, fmt.Errorf("%s.schedule is %q, which is no schedule: %w; use five fields (minute hour day-of-month month day-of-week), such as 15 3 * * *", part, schedule, err)
 	}
 	return parsed, nil
 }
 
-func location(zone string) (*time.Location, error) {
+func location(part, zone string) (*time.Location, error) {
 	if zone == "Local" {
-		return nil, fmt.Errorf("spec.backup.timeZone is %q: name a time zone such as Europe/Berlin", zone)
+		return nil, fmt.Errorf("%s.timeZone is %q: name a time zone such as Europe/Berlin", part, zone)
 	}
 	location, err := time.LoadLocation(zone)
 	if err != nil {
-		return nil, fmt.Errorf("spec.backup.timeZone is %q, which is no time zone: use a name such as Europe/Berlin", zone)
+		return nil, fmt.Errorf("%s.timeZone is %q, which is no time zone: use a name such as Europe/Berlin", part, zone)
 	}
 	return location, nil
 }
 
 // Decide decides what happens next.
 func Decide(o Observation) (Decision, error) {
-	parsed, err := Parse(o.Spec.Schedule, o.Spec.TimeZone)
+	parsed, err := Parse(Field, o.Spec.Schedule, o.Spec.TimeZone)
 	if err != nil || o.Spec.Suspended {
 		return Decision{}, err
 	}
@@ -115,7 +118,7 @@ func Decide(o Observation) (Decision, error) {
 		}
 		running = running || !b.Complete && !b.Failed && !b.Deleting
 	}
-	due := latest(parsed, o.Now)
+	due := Latest(parsed, o.Now)
 	d.Next = parsed.Next(o.Now)
 	switch missed := due.After(last); {
 	case missed && running:
@@ -146,9 +149,9 @@ func Name(cluster string, scheduled time.Time) string {
 	return cluster + "-" + scheduled.UTC().Format("060102-1504")
 }
 
-// latest is the last time of a schedule that is not after now; zero if there was none for four years. Of all that were missed it is the
+// Latest is the last time of a schedule that is not after now; zero if there was none for four years. Of all that were missed it is the
 // only one to be caught up.
-func latest(schedule cron.Schedule, now time.Time) time.Time {
+func Latest(schedule cron.Schedule, now time.Time) time.Time {
 	for _, back := range []time.Duration{time.Minute, time.Hour, 25 * time.Hour, 32 * 24 * time.Hour, 367 * 24 * time.Hour, 4 * 367 * 24 * time.Hour} {
 		var found time.Time
 		for next := schedule.Next(now.Add(-back)); !next.IsZero() && !next.After(now); next = schedule.Next(next) {

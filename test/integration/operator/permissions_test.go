@@ -27,6 +27,7 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/controller"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/drills"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
@@ -247,7 +248,8 @@ func (s *scene) confided(spec *v1alpha1.EtcdClusterSpec) {
 	}}}}
 }
 
-// checkSecretWrites checks that nobody who has the operator's token writes Secrets that are not those of an EtcdCluster.
+// checkSecretWrites checks that nobody who has the operator's token writes Secrets that are not those of an EtcdCluster, or makes or deletes
+// EtcdClusters that are not those of drills.
 func (i *installation) checkSecretWrites(s *scene) {
 	i.Helper()
 	thief, err := client.New(access(i.token), client.Options{Scheme: env.Client.Scheme()})
@@ -272,6 +274,10 @@ func (i *installation) checkSecretWrites(s *scene) {
 	another := password.DeepCopy()
 	another.Name, another.Labels = "database-root", nil
 	s.create(another.DeepCopy())
+	anotherCluster := s.demo(1)
+	anotherCluster.Name = "other"
+	drilled := cluster.DeepCopy()
+	drilled.Labels = map[string]string{render.LabelDrillOf: "demo"}
 	changed := foreign.DeepCopy()
 	changed.Data = map[string][]byte{corev1.TLSCertKey: nil, corev1.TLSPrivateKeyKey: []byte("other")}
 	for what, err := range map[string]error{
@@ -282,6 +288,9 @@ func (i *installation) checkSecretWrites(s *scene) {
 		"makes a password of somebody else": thief.Create(s.Context(), password),
 		"changes a Secret of somebody else": thief.Update(s.Context(), changed),
 		"changes another's root password":   thief.Update(s.Context(), withLabel(another, cluster.Name)),
+		"makes a cluster":                   thief.Create(s.Context(), anotherCluster),
+		"deletes a cluster":                 thief.Delete(s.Context(), cluster),
+		"makes a cluster into a drill":      thief.Patch(s.Context(), drilled, client.MergeFrom(cluster)),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "the etcd operator") {
 			i.Errorf("who has the operator's token %s: %v", what, err)
@@ -312,7 +321,7 @@ func (s *scene) homeless() {
 	s.nothingLeft()
 }
 
-// backUp makes an encrypted backup, has it tried out, lets another cluster begin with it, and removes it. One that is due by the
+// backUp makes an encrypted backup, has it tried out, lets another cluster begin with it, also in a drill, and removes it. One that is due by the
 // schedule takes the place of another; and all changes are stored for a while.
 func (s *scene) backUp(k secrets) {
 	s.Helper()
@@ -346,6 +355,12 @@ func (s *scene) backUp(k secrets) {
 	})
 	s.delete(twin)
 	s.gone(twin)
+	s.change(func(spec *v1alpha1.EtcdClusterSpec) {
+		spec.Backup = &v1alpha1.BackupSpec{Store: store, Drill: &v1alpha1.BackupDrill{Schedule: "* * * * *"}}
+	})
+	s.drillIs(v1alpha1.DrillOutcome(drills.Succeeded), "EtcdBackup kept")
+	s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Backup = nil })
+	s.noDrill()
 	// What is verified would stay.
 	older := s.backup("older", func(spec *v1alpha1.EtcdBackupSpec) {
 		spec.Store, spec.Path, spec.Verification = &store, made.Status.Path, v1alpha1.VerifyNever
