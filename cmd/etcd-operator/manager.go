@@ -121,14 +121,10 @@ func (f *managerFlags) run(ctx context.Context) error {
 	}
 	options := controller.Options{
 		Domain: f.domain(), Operator: operator, Agents: render.Agents{Image: f.agentImage, Version: version}, Concurrency: f.concurrency,
+		Namespaces: f.namespaces,
 	}
-	for _, add := range []func(ctrl.Manager, controller.Options) error{
-		controller.AddEtcdCluster, controller.AddEtcdBackup, controller.AddBackupSchedule, controller.AddEtcdRestore, controller.AddBootstrap,
-		controller.AddArchiver, controller.AddMirror, controller.AddDrill,
-	} {
-		if err := add(mgr, options); err != nil {
-			return err
-		}
+	if err := controller.Add(mgr, options); err != nil {
+		return err
 	}
 	if webhooks != nil {
 		if err := f.webhook.addTo(mgr, keeper, &observe.Observer{Domain: options.Domain, Operator: operator, Now: time.Now}); err != nil {

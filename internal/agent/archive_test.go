@@ -495,7 +495,7 @@ func TestAStoreIsListed(t *testing.T) {
 		return found
 	}
 	all := listed("")
-	if len(all) != 5 || !all[4].End {
+	if len(all) != 5 || all[4].End == nil || all[4].End.Count != 4 {
 		t.Fatalf("it is %+v", all)
 	}
 	base, archived, odd, found := all[0].Backup, all[1].Archive, all[2].Backup, all[3].Backup
@@ -511,7 +511,7 @@ func TestAStoreIsListed(t *testing.T) {
 	if found == nil || found.Path != owner.Folder()+"/one" || found.Stored.Revision != last || found.Stored.StoredSize == 0 {
 		t.Errorf("the backup is %+v", found)
 	}
-	if other := listed("another/"); len(other) != 1 || !other[0].End {
+	if other := listed("another/"); len(other) != 1 || other[0].End == nil || other[0].End.Count != 0 {
 		t.Errorf("of another namespace there is %+v", other)
 	}
 }

@@ -16,14 +16,18 @@ func (a Agent) list(ctx context.Context, s store.Store, t task.Task) error {
 	if err != nil {
 		return err
 	}
-	out := json.NewEncoder(a.Output)
+	out, count := json.NewEncoder(a.Output), 0
+	write := func(found task.Found) error {
+		count++
+		return out.Encode(found)
+	}
 	seen := map[backup.Cluster]bool{}
 	for _, found := range all {
 		described := &task.FoundBackup{Path: found.Path, Stored: describe(found.Manifest)}
 		if found.Err != nil {
 			described.Problem = found.Err.Error()
 		}
-		if err := out.Encode(task.Found{Backup: described}); err != nil {
+		if err := write(task.Found{Backup: described}); err != nil {
 			return err
 		}
 		// Bases are backups as well: there is no archive without one.
@@ -37,12 +41,12 @@ func (a Agent) list(ctx context.Context, s store.Store, t task.Task) error {
 			return err
 		}
 		for _, r := range stretches {
-			if err := out.Encode(task.Found{Archive: &task.FoundArchive{
-				Cluster: task.Cluster{Namespace: c.Namespace, Name: c.Name, UID: c.UID}, First: r.First, Last: r.Last, From: r.From, Until: r.Until,
+			if err := write(task.Found{Archive: &task.FoundArchive{
+				Cluster: task.Cluster{Namespace: c.Namespace, Name: c.Name, UID: c.UID}, First: r.First, Last: r.Last, From: r.From, Until: r.Until, Missing: r.Missing,
 			}}); err != nil {
 				return err
 			}
 		}
 	}
-	return out.Encode(task.Found{End: true})
+	return out.Encode(task.Found{End: &task.FoundEnd{Count: count}})
 }

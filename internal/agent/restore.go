@@ -20,7 +20,7 @@ func (a Agent) target(t task.Task) backup.Target {
 		return backup.Target{}
 	}
 	target := backup.Target{
-		Restore: t.Restore.ID, Data: a.path(task.Data, "data"), Member: t.Restore.Member, InitialCluster: map[string][]string{},
+		Restore: t.Restore.ID, First: t.Restore.First, Data: a.path(task.Data, "data"), Member: t.Restore.Member, InitialCluster: map[string][]string{},
 		// The cluster is another one than before, and than any that another restore makes.
 		Token: t.Restore.ID, BumpRevision: t.Restore.BumpRevision, LetEverybodyIn: t.Restore.LetEverybodyIn, Etcdutl: a.path(task.Etcd, "etcdutl"),
 	}
@@ -48,12 +48,14 @@ func (a Agent) check(ctx context.Context, s store.Store, t task.Task) (task.Resu
 	if err != nil {
 		return task.Result{}, judge(err)
 	}
-	if err := backup.Read(ctx, s, m, identities, io.Discard); err != nil {
+	source := &metered{Store: s}
+	defer source.tell(needed(m, recovery))()
+	if err := backup.Read(ctx, source, m, identities, io.Discard); err != nil {
 		return task.Result{}, judge(err)
 	}
 	checked := &task.Checked{}
 	if recovery != nil {
-		if err := archive.Check(ctx, s, *recovery, identities); err != nil {
+		if err := archive.Check(ctx, source, *recovery, identities); err != nil {
 			return task.Result{}, judge(err)
 		}
 		if t.Restore.Latest {
@@ -77,14 +79,16 @@ func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Resul
 	if err != nil {
 		return task.Result{}, judge(err)
 	}
+	source := &metered{Store: s}
+	defer source.tell(needed(m, recovery))()
 	if recovery != nil {
 		target.Prepare = func(ctx context.Context, snapshot string) error {
-			_, err := archive.Replay(ctx, s, *recovery, identities, snapshot)
+			_, err := archive.Replay(ctx, source, *recovery, identities, snapshot)
 			return err
 		}
 	}
 	// Filled and swapped before, and not reported: then there is nothing left of it to fill.
-	if err := backup.Fill(ctx, s, m, identities, target); err != nil {
+	if err := backup.Fill(ctx, source, m, identities, target); err != nil {
 		return task.Result{}, judge(err)
 	}
 	if err := backup.Swap(ctx, target); err != nil {
@@ -95,6 +99,14 @@ func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Resul
 		return task.Result{}, err
 	}
 	return task.Result{Filled: &task.Filled{ClusterID: target.EtcdID(), Content: task.Content(content)}}, nil
+}
+
+// needed is how much is read for a restore.
+func needed(m backup.Manifest, recovery *archive.Recovery) int64 {
+	if recovery == nil {
+		return m.Stored.Size
+	}
+	return m.Stored.Size + recovery.Bytes
 }
 
 // base is the backup to begin with. With a revision or a moment to recover to, it is the last one before, and the recovery says what was

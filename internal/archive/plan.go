@@ -135,15 +135,15 @@ func (t Target) recovery(h history, m backup.Manifest, c chain) Recovery {
 type Stretch struct {
 	First, Last int64
 	From, Until time.Time
-	// next is the first revision that is archived after a gap, if there is one.
-	next int64
+	// Missing is how many revisions are missing after it, before others are archived.
+	Missing int64
 }
 
 // String says from where to where it reaches, and what is missing after it.
 func (s Stretch) String() string {
 	said := fmt.Sprintf("revision %d (%s) to %d (%s)", s.First, s.From.Format(time.RFC3339Nano), s.Last, s.Until.Format(time.RFC3339Nano))
-	if s.next != 0 {
-		said += fmt.Sprintf(", after which the revisions %d to %d are missing", s.Last+1, s.next-1)
+	if s.Missing != 0 {
+		said += fmt.Sprintf(", after which the revisions %d to %d are missing", s.Last+1, s.Last+s.Missing)
 	}
 	return said
 }
@@ -158,11 +158,14 @@ func reach(all []history) (stretches []Stretch) {
 	for _, h := range all {
 		for n, b := range h.bases {
 			c := h.chain(b)
-			if last := len(stretches) - 1; n > 0 && b.revision <= stretches[last].Last {
-				stretches[last].Last, stretches[last].Until, stretches[last].next = c.last, c.until, c.next
-				continue
+			if n == 0 || b.revision > stretches[len(stretches)-1].Last {
+				stretches = append(stretches, Stretch{First: b.lastRevision, From: b.ended})
 			}
-			stretches = append(stretches, Stretch{First: b.lastRevision, From: b.ended, Last: c.last, Until: c.until, next: c.next})
+			s := &stretches[len(stretches)-1]
+			s.Last, s.Until, s.Missing = c.last, c.until, 0
+			if c.next != 0 {
+				s.Missing = c.next - c.last - 1
+			}
 		}
 	}
 	return stretches

@@ -30,6 +30,8 @@ const margin = 128 << 20
 type Target struct {
 	// Restore tells this restore from all others, by the UID of its object.
 	Restore string
+	// First is whether it brings a cluster its first data: what there is on the volume by then is nobody's.
+	First bool
 	// Data is etcd's data directory, and WAL its folder for the WAL if that is on a volume of its own. What is prepared, and what
 	// is moved aside, is kept beside them.
 	Data, WAL string
@@ -69,17 +71,19 @@ type filled struct {
 	Token          string              `json:"token"`
 	BumpRevision   uint64              `json:"bumpRevision"`
 	SeparateWAL    bool                `json:"separateWAL"`
+	First          bool                `json:"first,omitempty"`
 }
 
 // Fill prepares a member's data directory of a backup, beside the one that is there, which is not touched. It can be repeated
-// after an error, and after it was killed: what is prepared already is recognized, and what is unfinished is made anew.
+// after an error, and after it was killed: what is prepared already is recognized, and what is unfinished is made anew. Before, it
+// removes what earlier restores have left, which takes space.
 func Fill(ctx context.Context, s store.Store, m Manifest, identities string, t Target) error {
 	if err := t.check(); err != nil {
 		return err
 	}
 	want := filled{
 		Restore: t.Restore, Backup: m.Cluster.folder(m.Name), SHA256: m.Snapshot.SHA256, Member: t.Member, InitialCluster: t.InitialCluster,
-		Token: t.Token, BumpRevision: t.BumpRevision, SeparateWAL: t.WAL != "",
+		Token: t.Token, BumpRevision: t.BumpRevision, SeparateWAL: t.WAL != "", First: t.First,
 	}
 	there, err := t.marker()
 	switch {
@@ -111,6 +115,9 @@ func (t Target) fill(ctx context.Context, s store.Store, m Manifest, identities 
 		if err := os.MkdirAll(filepath.Dir(p.staged), 0o700); err != nil {
 			return err
 		}
+	}
+	if err := t.removeLeftovers(); err != nil {
+		return err
 	}
 	if err := t.checkSpace(m); err != nil {
 		return err

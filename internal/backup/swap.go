@@ -107,26 +107,39 @@ func Confirm(t Target) error {
 	return t.forget()
 }
 
-// forget ends a restore. The marker is deleted first: without it, nothing is moved any more.
+// forget ends a restore, and with the first try what earlier ones have left. A try that comes late has no marker: another restore may be
+// at work by then.
 func (t Target) forget() error {
-	err := os.Remove(t.markerPath())
-	if err == nil {
-		err = syncOne(t.staging())
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	marked, err := t.remove()
+	if err != nil || !marked {
 		return err
+	}
+	return t.removeLeftovers()
+}
+
+// remove deletes all that a restore has beside the data, and tells whether the marker was there. That is deleted first: without it,
+// nothing is moved any more.
+func (t Target) remove() (marked bool, err error) {
+	switch err := os.Remove(t.markerPath()); {
+	case err == nil:
+		marked = true
+		if err := syncOne(t.staging()); err != nil {
+			return marked, err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, err
 	}
 	for _, p := range t.places() {
 		for _, folder := range []string{filepath.Dir(p.aside), filepath.Dir(p.staged)} {
 			if err := os.RemoveAll(folder); err != nil {
-				return err
+				return marked, err
 			}
 		}
 		if err := syncOne(filepath.Dir(p.live)); err != nil {
-			return err
+			return marked, err
 		}
 	}
-	return nil
+	return marked, nil
 }
 
 // moveAll renames one after the other, each of them on the disk before the next one. No etcd can open the database meanwhile.

@@ -3,12 +3,12 @@ package controller
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,11 +21,18 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
-// Reasons of events about archivers.
+// conditionArchived is whether all changes of a cluster are stored, as they are to be.
+const conditionArchived = "Archived"
+
+// Reasons of that condition, and of events.
 const (
+	reasonArchiverStarts   core.Reason = "ArchiverStarts"
 	reasonArchiverNotReady core.Reason = "ArchiverNotReady"
 	reasonArchiverFollows  core.Reason = "ArchiverFollows"
 )
+
+// archiverFieldManager is who writes that condition.
+const archiverFieldManager = render.FieldManager + "-archiver"
 
 // archiverPatience is how long an archiver may not keep up before people are told.
 const archiverPatience = time.Minute
@@ -38,25 +45,13 @@ type ArchiverReconciler struct {
 	Agents render.Agents
 	Domain string
 	Now    func() time.Time
-
-	// states are what was seen of archivers, by the cluster's name. After a restart it is not told again that one follows.
-	states sync.Map
 }
-
-// archiverState is what was seen of an archiver, and told.
-type archiverState string
-
-const (
-	archiverWaits   archiverState = "waits"
-	archiverMissed  archiverState = "missed"
-	archiverFollows archiverState = "follows"
-)
 
 // Reconcile applies or removes the archiver of a cluster, once.
 func (r *ArchiverReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	cluster := &v1alpha1.EtcdCluster{}
 	if err := r.Client.Get(ctx, request.NamespacedName, cluster); apierrors.IsNotFound(err) {
-		r.forget(request.NamespacedName)
+		metrics.Archiver(request.Namespace, request.Name, nil)
 		return ctrl.Result{}, nil // The Deployment goes with its owner.
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading EtcdCluster %s: %w", request, err)
@@ -67,26 +62,30 @@ func (r *ArchiverReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	}
 	built := render.Cluster{EtcdCluster: cluster, Domain: r.Domain}
 	if !built.Archives() {
-		r.forget(request.NamespacedName)
-		if live == nil || live.DeletionTimestamp != nil {
-			return ctrl.Result{}, nil
+		if live != nil && live.DeletionTimestamp == nil {
+			if err := r.Actor.RemoveFollower(ctx, live); err != nil {
+				return ctrl.Result{}, err
+			}
 		}
-		return ctrl.Result{}, r.Actor.RemoveFollower(ctx, live)
+		return r.forget(ctx, cluster)
 	}
 	if r.Agents.Image == "" {
-		r.report(cluster, false, "the operator does not know the image of its agents: start it with --agent-image")
-		return ctrl.Result{}, nil
+		return r.say(ctx, cluster, reasonArchiverNotReady, "the operator does not know the image of its agents: start it with --agent-image", 0)
 	}
 	if err := r.Actor.ApplyArchiver(ctx, built, r.Agents, live); err != nil {
 		return passing(err)
 	}
-	return ctrl.Result{RequeueAfter: r.watch(cluster, live)}, nil
+	return r.watch(ctx, cluster, live)
 }
 
-// forget is for a cluster that has no archiver any more.
-func (r *ArchiverReconciler) forget(name client.ObjectKey) {
-	r.states.Delete(name)
-	metrics.Archiver(name.Namespace, name.Name, nil)
+// forget is for a cluster that is to have no archiver, or not now.
+func (r *ArchiverReconciler) forget(ctx context.Context, cluster *v1alpha1.EtcdCluster) (ctrl.Result, error) {
+	metrics.Archiver(cluster.Namespace, cluster.Name, nil)
+	if meta.FindStatusCondition(cluster.Status.Conditions, conditionArchived) == nil || !cluster.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	// What a field manager no longer says goes.
+	return passing(applyStatusAs(ctx, archiverFieldManager, r.Client, cluster, "EtcdCluster", &map[string]any{}))
 }
 
 // ownDeployment is a cluster's Deployment of a name; nil if there is none.
@@ -103,48 +102,54 @@ func ownDeployment(ctx context.Context, reader client.Reader, cluster *v1alpha1.
 	return live, nil
 }
 
-// watch tells what has become of an archiver, and after what time to look again.
-func (r *ArchiverReconciler) watch(cluster *v1alpha1.EtcdCluster, live *appsv1.Deployment) time.Duration {
-	if live == nil {
-		metrics.Archiver(cluster.Namespace, cluster.Name, new(false))
-		r.states.LoadOrStore(client.ObjectKeyFromObject(cluster), archiverWaits)
-		return 0 // Its Deployment is watched.
+// watch tells what has become of an archiver.
+func (r *ArchiverReconciler) watch(ctx context.Context, cluster *v1alpha1.EtcdCluster, live *appsv1.Deployment) (ctrl.Result, error) {
+	follows := live != nil && live.Status.ReadyReplicas > 0
+	metrics.Archiver(cluster.Namespace, cluster.Name, &follows)
+	if follows {
+		return r.say(ctx, cluster, reasonArchiverFollows, fmt.Sprintf("all changes are stored, every %s", cluster.Spec.Backup.Continuous.FlushInterval.Duration), 0)
 	}
-	if live.Status.ReadyReplicas > 0 {
-		r.report(cluster, true, "all changes are stored")
-		return 0
+	left := archiverPatience // Of a Deployment that is not there yet, too, it is seen how it gets on.
+	if live != nil {
+		left -= r.Now().Sub(notReadySince(live))
 	}
-	metrics.Archiver(cluster.Namespace, cluster.Name, new(false))
-	since := live.CreationTimestamp.Time
+	if left <= 0 {
+		return r.say(ctx, cluster, reasonArchiverNotReady, fmt.Sprintf(
+			"changes may not be stored: no pod of Deployment %s has kept up for %s; the events and the log of its pod say why", live.Name, archiverPatience), 0)
+	}
+	if meta.FindStatusCondition(cluster.Status.Conditions, conditionArchived) == nil {
+		return r.say(ctx, cluster, reasonArchiverStarts, "the archiver is started", left)
+	}
+	return ctrl.Result{RequeueAfter: left}, nil
+}
+
+func notReadySince(live *appsv1.Deployment) time.Time {
 	for _, c := range live.Status.Conditions {
 		if c.Type == appsv1.DeploymentAvailable && c.Status != corev1.ConditionTrue {
-			since = c.LastTransitionTime.Time
+			return c.LastTransitionTime.Time
 		}
 	}
-	if left := archiverPatience - r.Now().Sub(since); left > 0 {
-		r.states.LoadOrStore(client.ObjectKeyFromObject(cluster), archiverWaits)
-		return left
-	}
-	r.report(cluster, false, fmt.Sprintf(
-		"changes may not be stored: no pod of Deployment %s has kept up for %s; the events and the log of its pod say why", live.Name, archiverPatience))
-	return 0
+	return live.CreationTimestamp.Time
 }
 
-// report publishes whether an archiver keeps up, and tells people if that is new.
-func (r *ArchiverReconciler) report(cluster *v1alpha1.EtcdCluster, follows bool, message string) {
-	metrics.Archiver(cluster.Namespace, cluster.Name, &follows)
-	state, event := archiverFollows, core.Event{Reason: reasonArchiverFollows, Message: message}
-	if !follows {
-		state, event = archiverMissed, core.Event{Warning: true, Reason: reasonArchiverNotReady, Message: message}
+// say writes the condition, and tells people if its reason is new, but for the start.
+func (r *ArchiverReconciler) say(ctx context.Context, cluster *v1alpha1.EtcdCluster, reason core.Reason, message string, again time.Duration) (ctrl.Result, error) {
+	condition := metav1.Condition{Type: conditionArchived, Status: metav1.ConditionFalse, Reason: string(reason), Message: message}
+	if reason == reasonArchiverFollows {
+		condition.Status = metav1.ConditionTrue
 	}
-	before, known := r.states.Swap(client.ObjectKeyFromObject(cluster), state)
-	if before != state && (known || !follows) {
-		tell(r.Events, cluster, []core.Event{event})
+	before, err := applyCondition(ctx, archiverFieldManager, r.Client, cluster, condition)
+	if err != nil {
+		return passing(err)
 	}
+	if before != string(reason) && reason != reasonArchiverStarts {
+		tell(r.Events, cluster, []core.Event{{Warning: reason == reasonArchiverNotReady, Reason: reason, Message: message}})
+	}
+	return ctrl.Result{RequeueAfter: again}, nil
 }
 
-// AddArchiver adds the reconciler of archivers to a manager.
-func AddArchiver(mgr ctrl.Manager, options Options) error {
+// addArchiver adds the reconciler of archivers to a manager.
+func addArchiver(mgr ctrl.Manager, options Options) error {
 	reconciler := &ArchiverReconciler{
 		Client: mgr.GetClient(), Actor: &act.Actor{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
 		Events: mgr.GetEventRecorder(render.FieldManager), Agents: options.Agents, Domain: options.Domain, Now: options.clock(),

@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -99,14 +100,17 @@ func TestArchiverIsReported(t *testing.T) {
 	if again := a.look(); again != time.Minute || a.told() != "" {
 		t.Errorf("it is looked again after %s", again)
 	}
+	a.says("False", "ArchiverStarts")
 	a.now = a.now.Add(time.Minute)
 	a.look()
+	a.says("False", "ArchiverNotReady")
 	a.look()
 	if told := a.told(); strings.Count(told, "ArchiverNotReady") != 1 || !strings.Contains(told, "no pod of Deployment demo-archiver has kept up for 1m0s") {
 		t.Errorf("people are told %q", told)
 	}
 	a.is(1, a.now)
 	a.look()
+	a.says("True", "ArchiverFollows")
 	a.look()
 	if told := a.told(); strings.Count(told, "ArchiverFollows") != 1 {
 		t.Errorf("people are told %q", told)
@@ -119,6 +123,16 @@ func TestArchiverIsReported(t *testing.T) {
 	a.is(0, a.now)
 	if again := a.look(); again != time.Minute || a.told() != "" {
 		t.Errorf("it is looked again after %s", again)
+	}
+	a.says("True", "ArchiverFollows")
+}
+
+// says checks the condition; without a status there is to be none.
+func (a *archiving) says(status metav1.ConditionStatus, reason string) {
+	a.t.Helper()
+	said := meta.FindStatusCondition(a.cluster().Status.Conditions, "Archived")
+	if status == "" && said != nil || status != "" && (said == nil || said.Status != status || said.Reason != reason) {
+		a.t.Errorf("the condition is %+v, want %s %s", said, status, reason)
 	}
 }
 
@@ -139,6 +153,7 @@ func TestArchiverComesAndGoes(t *testing.T) {
 	if a.deployment().Name != "" {
 		t.Error("there is an archiver during a restore")
 	}
+	a.says("", "")
 	a.look()
 	a.change(func(c *v1alpha1.EtcdCluster) { c.Annotations = nil })
 	a.look()

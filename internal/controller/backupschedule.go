@@ -131,8 +131,8 @@ func (r *BackupScheduleReconciler) carryOut(ctx context.Context, cluster *v1alph
 	return nil
 }
 
-// AddBackupSchedule adds the reconciler of schedules to a manager.
-func AddBackupSchedule(mgr ctrl.Manager, options Options) error {
+// addBackupSchedule adds the reconciler of schedules to a manager.
+func addBackupSchedule(mgr ctrl.Manager, options Options) error {
 	// One that has ended can make room for the next, and displace others.
 	ended := func(object client.Object) bool {
 		backup, is := object.(*v1alpha1.EtcdBackup)

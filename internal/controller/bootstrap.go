@@ -118,8 +118,8 @@ func (r *BootstrapReconciler) imports(ctx context.Context, built render.Cluster)
 	return false, nil
 }
 
-// AddBootstrap adds the reconciler of what clusters begin with to a manager.
-func AddBootstrap(mgr ctrl.Manager, options Options) error {
+// addBootstrap adds the reconciler of what clusters begin with to a manager.
+func addBootstrap(mgr ctrl.Manager, options Options) error {
 	deletions := builder.WithPredicates(predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false }, UpdateFunc: func(event.UpdateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },

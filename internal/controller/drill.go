@@ -131,8 +131,8 @@ func (r *DrillReconciler) drilled(ctx context.Context, name client.ObjectKey) (*
 	return cluster, nil
 }
 
-// AddDrill adds the reconciler of drills to a manager.
-func AddDrill(mgr ctrl.Manager, options Options) error {
+// addDrill adds the reconciler of drills to a manager.
+func addDrill(mgr ctrl.Manager, options Options) error {
 	ofDrill := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, object client.Object) []reconcile.Request {
 		of := object.GetLabels()[render.LabelDrillOf]
 		if of == "" {

@@ -69,8 +69,8 @@ func (r *EtcdBackupReconciler) report(ctx context.Context, o observe.ObservedBac
 	return nil
 }
 
-// AddEtcdBackup adds the reconciler of EtcdBackups to a manager.
-func AddEtcdBackup(mgr ctrl.Manager, options Options) error {
+// addEtcdBackup adds the reconciler of EtcdBackups to a manager.
+func addEtcdBackup(mgr ctrl.Manager, options Options) error {
 	reconciler := &EtcdBackupReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
 		Observer: options.observer(mgr),
@@ -80,6 +80,7 @@ func AddEtcdBackup(mgr ctrl.Manager, options Options) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.EtcdBackup{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, deletionChanged()))).
 		Owns(&batchv1.Job{}).
+		WatchesRawSource(options.agentsEnd()).
 		WithOptions(options.settings()).
 		Complete(reconciler)
 }

@@ -66,8 +66,8 @@ func (r *EtcdRestoreReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	return ctrl.Result{RequeueAfter: decision.LookAgain}, nil
 }
 
-// AddEtcdRestore adds the reconcilers of EtcdRestores to a manager.
-func AddEtcdRestore(mgr ctrl.Manager, options Options) error {
+// addEtcdRestore adds the reconcilers of EtcdRestores to a manager.
+func addEtcdRestore(mgr ctrl.Manager, options Options) error {
 	reconciler := &EtcdRestoreReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
 		Observer: options.observer(mgr),
@@ -91,6 +91,7 @@ func AddEtcdRestore(mgr ctrl.Manager, options Options) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.EtcdRestore{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, deletionChanged()))).
 		Owns(&batchv1.Job{}).
+		WatchesRawSource(options.agentsEnd()).
 		Watches(&v1alpha1.EtcdCluster{}, concerned(func(r *v1alpha1.EtcdRestore, cluster client.Object) bool {
 			return r.Spec.ClusterRef.Name == cluster.GetName() && !restores.Over(string(r.Status.Phase))
 		})).

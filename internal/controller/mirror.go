@@ -7,9 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -160,20 +158,12 @@ func (r *MirrorReconciler) say(ctx context.Context, built render.Cluster, reason
 	if reason == reasonCutOver {
 		status = metav1.ConditionTrue
 	}
-	condition := metav1.Condition{Type: conditionMirrored, Status: status, Reason: string(reason), Message: message, ObservedGeneration: built.Generation}
-	before := meta.FindStatusCondition(built.Status.Conditions, conditionMirrored)
-	known := []metav1.Condition{}
-	if before != nil {
-		known = append(known, *before)
+	before, err := applyCondition(ctx, mirrorFieldManager, r.Client, built.EtcdCluster,
+		metav1.Condition{Type: conditionMirrored, Status: status, Reason: string(reason), Message: message})
+	if err != nil {
+		return passing(err)
 	}
-	meta.SetStatusCondition(&known, condition)
-	if before == nil || !equality.Semantic.DeepEqual(known[0], *before) {
-		written := map[string]any{"conditions": known}
-		if err := applyStatusAs(ctx, mirrorFieldManager, r.Client, built.EtcdCluster, "EtcdCluster", &written); err != nil {
-			return passing(err)
-		}
-	}
-	if before == nil || before.Reason != string(reason) {
+	if before != string(reason) {
 		warning := reason == reasonMirrorLags || reason == reasonCutOverFailed || reason == core.ReasonNameTaken
 		tell(r.Events, built.EtcdCluster, []core.Event{{Warning: warning, Reason: reason, Message: message}})
 	}
@@ -193,8 +183,8 @@ func (r *MirrorReconciler) remove(ctx context.Context, built render.Cluster, mir
 	return nil
 }
 
-// AddMirror adds the reconciler of mirrors to a manager.
-func AddMirror(mgr ctrl.Manager, options Options) error {
+// addMirror adds the reconciler of mirrors to a manager.
+func addMirror(mgr ctrl.Manager, options Options) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("mirror").
 		// Whom to ask, and whether there is anybody, is in the status.
 		For(&v1alpha1.EtcdCluster{}).

@@ -41,12 +41,32 @@ type Options struct {
 	Operator render.Operator
 	// Agents are what is the same for all agents.
 	Agents render.Agents
+	// Namespaces are those that are watched; none means all.
+	Namespaces []string
 	// Concurrency is the number of clusters that are worked on at the same time.
 	Concurrency int
 	// Now is the clock; nil means the real one.
 	Now func() time.Time
 	// WrapEtcd, if set, stands between what is carried out and the members, so that tests can cut it off anywhere.
 	WrapEtcd func(act.Etcd) act.Etcd
+
+	agentPods cache.Cache
+}
+
+// Add adds all reconcilers to a manager.
+func Add(mgr ctrl.Manager, options Options) error {
+	var err error
+	if options.agentPods, err = watchAgents(mgr, options.Namespaces); err != nil {
+		return err
+	}
+	for _, add := range []func(ctrl.Manager, Options) error{
+		addEtcdCluster, addEtcdBackup, addBackupSchedule, addEtcdRestore, addBootstrap, addArchiver, addMirror, addDrill,
+	} {
+		if err := add(mgr, options); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clock is the one that times are told by.
@@ -78,15 +98,7 @@ const longestBackoff = 30 * time.Second
 // CacheOptions keep foreign objects out of the caches: of the kinds that everybody uses, only those that bear our
 // label are watched, and nothing is kept that is not read.
 func CacheOptions(namespaces []string) cache.Options {
-	ours, err := labels.NewRequirement(render.LabelCluster, selection.Exists, nil)
-	if err != nil {
-		panic(err) // The label's name is a constant.
-	}
-	agents, err := labels.NewRequirement(render.LabelAgentFor, selection.Exists, nil)
-	if err != nil {
-		panic(err) // As above.
-	}
-	selected := cache.ByObject{Label: labels.NewSelector().Add(*ours)}
+	selected, agents := bearing(render.LabelCluster), bearing(render.LabelAgentFor)
 	options := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
@@ -97,8 +109,8 @@ func CacheOptions(namespaces []string) cache.Options {
 			&corev1.ConfigMap{}:             selected,
 			&policyv1.PodDisruptionBudget{}: selected,
 			&networkingv1.NetworkPolicy{}:   selected,
-			&batchv1.Job{}:                  {Label: labels.NewSelector().Add(*agents)},
-			&appsv1.Deployment{}:            {Label: labels.NewSelector().Add(*agents)},
+			&batchv1.Job{}:                  agents,
+			&appsv1.Deployment{}:            agents,
 		},
 	}
 	if len(namespaces) > 0 {
@@ -110,8 +122,17 @@ func CacheOptions(namespaces []string) cache.Options {
 	return options
 }
 
-// AddEtcdCluster adds the reconciler of EtcdClusters to a manager.
-func AddEtcdCluster(mgr ctrl.Manager, options Options) error {
+// bearing selects the objects that have a label.
+func bearing(label string) cache.ByObject {
+	exists, err := labels.NewRequirement(label, selection.Exists, nil)
+	if err != nil {
+		panic(err) // The label's name is a constant.
+	}
+	return cache.ByObject{Label: labels.NewSelector().Add(*exists)}
+}
+
+// addEtcdCluster adds the reconciler of EtcdClusters to a manager.
+func addEtcdCluster(mgr ctrl.Manager, options Options) error {
 	pool := etcd.NewPool()
 	var members act.Etcd = pool
 	if options.WrapEtcd != nil {

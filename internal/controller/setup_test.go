@@ -107,8 +107,8 @@ func TestEverythingIsClosed(t *testing.T) {
 	}
 }
 
-// TestAddEtcdCluster: the controller can be made, without any API server.
-func TestAddEtcdCluster(t *testing.T) {
+// TestAdd: the controllers can be made, without any API server.
+func TestAdd(t *testing.T) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -124,11 +124,25 @@ func TestAddEtcdCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := AddEtcdCluster(mgr, Options{Domain: "cluster.local", Concurrency: 1}); err != nil {
+	if err := Add(mgr, Options{Domain: "cluster.local", Concurrency: 1}); err != nil {
 		t.Error(err)
 	}
-	if err := AddEtcdCluster(mgr, Options{}); err == nil {
+	if err := Add(mgr, Options{}); err == nil {
 		t.Error("two of them would work on the same clusters")
+	}
+}
+
+// Whom an agent works for is woken when its pod has ended, and not before.
+func TestAgentsThatEnd(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nightly-backup-x", Labels: map[string]string{render.LabelAgentFor: "nightly"}}}
+	for phase, want := range map[corev1.PodPhase]bool{corev1.PodPending: false, corev1.PodRunning: false, corev1.PodSucceeded: true, corev1.PodFailed: true} {
+		if pod.Status.Phase = phase; podEnded(pod) != want {
+			t.Errorf("%s is an end: %t", phase, !want)
+		}
+	}
+	want := []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: "default", Name: "nightly"}}}
+	if got := byAgent(context.Background(), pod); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
@@ -38,6 +41,25 @@ func applyStatusAs(ctx context.Context, manager string, writer client.Client, ob
 	}
 	object.SetResourceVersion(applied.GetResourceVersion())
 	return nil
+}
+
+// applyCondition writes one condition of an EtcdCluster, with the name of the field manager that says nothing else. It is the reason
+// that it had before, empty if it had none.
+func applyCondition(ctx context.Context, manager string, writer client.Client, cluster *v1alpha1.EtcdCluster, condition metav1.Condition) (string, error) {
+	condition.ObservedGeneration = cluster.Generation
+	before, known := meta.FindStatusCondition(cluster.Status.Conditions, condition.Type), []metav1.Condition{}
+	if before != nil {
+		known = append(known, *before)
+	}
+	meta.SetStatusCondition(&known, condition)
+	if before != nil && equality.Semantic.DeepEqual(known[0], *before) {
+		return before.Reason, nil
+	}
+	reason := ""
+	if before != nil {
+		reason = before.Reason
+	}
+	return reason, applyStatusAs(ctx, manager, writer, cluster, "EtcdCluster", &map[string]any{"conditions": known})
 }
 
 // tell makes events about an object.

@@ -48,7 +48,8 @@ type Cluster struct {
 	// Recorded is the status as it was last written. Of a cluster that was given other data since it has only what does not depend on
 	// that.
 	Recorded Report
-	// Restored is etcd's ID of the cluster whose data a restore has last given it, or given back to it; empty if none has.
+	// Restored is etcd's ID of the cluster whose data a restore has last given it, or given back to it; empty if none has, and [Unsettled]
+	// if these were its first and are not what they ought to be.
 	Restored string
 }
 

@@ -108,3 +108,22 @@ func TestAwaiting(t *testing.T) {
 		}
 	}
 }
+
+// TestAClusterThatBeginsAgain: one whose first data were not those of the backup starts nothing, whatever is left of its members.
+func TestAClusterThatBeginsAgain(t *testing.T) {
+	o := restored()
+	o.Cluster.Restored, o.Cluster.Spec.Bootstrap = core.Unsettled, "nightly"
+	o.Cluster.Recorded.ClusterID = ""
+	for i := range o.Members {
+		o.Members[i].Volumes[0].ClusterID = core.Unsettled
+	}
+	d := core.Decide(o)
+	if len(d.Actions) > 0 || d.Report.Phase != core.PhaseRestoring || d.Report.ClusterID != "" {
+		t.Errorf("%+v, %s, %q", d.Actions, d.Report.Phase, d.Report.ClusterID)
+	}
+	again := o
+	again.Cluster.Recorded = d.Report
+	if second := core.Decide(again); !second.Report.Equal(d.Report) {
+		t.Errorf("it is not at rest: %+v instead of %+v", second.Report, d.Report)
+	}
+}

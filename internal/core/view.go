@@ -416,7 +416,10 @@ func (m *memberView) outdated(want string) bool {
 // in the EtcdCluster when all of it is there, and no member is made before. An earlier EtcdCluster's volumes come first, whose data is not given up for that of
 // a backup.
 func (o Observation) awaits() bool {
-	return o.Cluster.Spec.Bootstrap != "" && o.Cluster.Recorded.ClusterID == "" && !slices.ContainsFunc(o.Members, func(m Member) bool {
+	if o.Cluster.Spec.Bootstrap == "" || o.Cluster.Recorded.ClusterID != "" {
+		return false
+	}
+	return o.Cluster.Restored == Unsettled || !slices.ContainsFunc(o.Members, func(m Member) bool {
 		return m.Workload.Exists() || slices.ContainsFunc(m.Volumes, func(volume Volume) bool { return volume.FoundedBy != o.Cluster.UID })
 	})
 }

@@ -19,11 +19,15 @@ func TestWhoBegins(t *testing.T) {
 		change func(t *testing.T, s *situation)
 		begins bool
 	}{
-		"nothing is there yet":          {func(*testing.T, *situation) {}, true},
-		"claims that a restore made":    {func(_ *testing.T, s *situation) { s.claimFoundedBy("uid-1") }, true},
-		"claims of an earlier one":      {func(_ *testing.T, s *situation) { s.claimFoundedBy("uid-0") }, false},
-		"members":                       {func(t *testing.T, s *situation) { s.add(s.workload(t, "demo-0")) }, false},
-		"it has its data":               {func(_ *testing.T, s *situation) { s.cluster.Status.ClusterID = "c1" }, false},
+		"nothing is there yet":       {func(*testing.T, *situation) {}, true},
+		"claims that a restore made": {func(_ *testing.T, s *situation) { s.claimFoundedBy("uid-1") }, true},
+		"claims of an earlier one":   {func(_ *testing.T, s *situation) { s.claimFoundedBy("uid-0") }, false},
+		"members":                    {func(t *testing.T, s *situation) { s.add(s.workload(t, "demo-0")) }, false},
+		"it has its data":            {func(_ *testing.T, s *situation) { s.cluster.Status.ClusterID = "c1" }, false},
+		"its first data were wrong": {func(t *testing.T, s *situation) {
+			s.cluster.Status.ClusterID, s.cluster.Annotations = "c1", map[string]string{render.AnnotationRestoredClusterID: core.Unsettled}
+			s.add(s.workload(t, "demo-0"))
+		}, true},
 		"it is to begin with no backup": {func(_ *testing.T, s *situation) { s.cluster.Spec.Bootstrap = nil }, false},
 	} {
 		s := newSituation()
@@ -59,5 +63,20 @@ func TestARestoredClusterIsKnown(t *testing.T) {
 	var want core.Cluster
 	if seen := s.observe(t).Cluster; seen.Restored != "c2" || seen.Recorded.ClusterID != "c2" || len(seen.Recorded.Members) != len(want.Recorded.Members) {
 		t.Errorf("restored %q, recorded %q, %v", seen.Restored, seen.Recorded.ClusterID, seen.Recorded.Members)
+	}
+}
+
+// TestAClusterThatBeginsAgain: nothing that the status says of its first data counts any more, and once it says nothing it stays as it is.
+func TestAClusterThatBeginsAgain(t *testing.T) {
+	s := newSituation()
+	s.cluster.Annotations = map[string]string{render.AnnotationRestoredClusterID: core.Unsettled}
+	s.cluster.Status.ClusterID = "c1"
+	s.cluster.Status.Members = []v1alpha1.MemberStatus{{Name: "demo-0"}}
+	if seen := s.observe(t).Cluster; seen.Restored != core.Unsettled || seen.Recorded.ClusterID != "" || len(seen.Recorded.Members) > 0 {
+		t.Errorf("restored %q, recorded %q, %v", seen.Restored, seen.Recorded.ClusterID, seen.Recorded.Members)
+	}
+	s.cluster.Status.ClusterID = ""
+	if seen := s.observe(t).Cluster.Recorded; len(seen.Members) != 1 {
+		t.Errorf("recorded are %v", seen.Members)
 	}
 }

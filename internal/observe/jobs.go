@@ -100,6 +100,11 @@ func (j *job) readPods(pods []corev1.Pod) {
 		return
 	}
 	if j.result = task.Decode(ended.Message); ended.ExitCode == 0 {
+		// Its Job counts it, for which it keeps the pod until it has, and makes no other
+		// (https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-tracking-with-finalizers).
+		if last.Status.Phase == corev1.PodSucceeded && !j.ended {
+			j.ended, j.endedAt = true, ended.FinishedAt.Time
+		}
 		return
 	}
 	if j.trouble = j.result.Problem; j.trouble == "" {

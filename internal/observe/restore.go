@@ -148,10 +148,10 @@ func (o *Observer) clusterToRestore(ctx context.Context, c render.Cluster) (rest
 }
 
 // begins is whether a cluster waits for its first data. One that was made again does not, although its status is as empty: what an
-// earlier one of its name has left comes first.
+// earlier one of its name has left comes first. What its first data have left does not.
 func (o *Observer) begins(ctx context.Context, c render.Cluster) (bool, error) {
-	if !c.Begins() {
-		return false, nil
+	if !c.Begins() || c.BeginsAgain() {
+		return c.Begins(), nil
 	}
 	claims, err := claims(ctx, o.Live, c)
 	if err != nil || c.Inherits(claims) {
@@ -207,6 +207,7 @@ func (o *Observer) backupToRestore(ctx context.Context, built *render.Restore, o
 		built.Backup.Cluster = render.Cluster{EtcdCluster: own, Domain: o.Domain, Operator: o.Operator}
 	}
 	recorded := RecordedBackup(backup)
+	observed.TrialTook = recorded.Took
 	complete, verified := recorded.Condition(backups.Complete), recorded.Condition(backups.Verified)
 	refuse := func(format string, values ...any) {
 		observed.Refused = core.Problem{Reason: restores.ReasonRefused, Message: fmt.Sprintf("EtcdBackup %s ", name) + fmt.Sprintf(format, values...)}
@@ -321,7 +322,9 @@ func (o *Observer) restoreAgents(ctx context.Context, restore *v1alpha1.EtcdRest
 		if !j.exists {
 			continue
 		}
-		seen := restores.Agent{Exists: true, Foreign: j.foreign, Leaving: j.leaving, Ended: j.ended, Failed: j.failed, Trouble: j.trouble}
+		seen := restores.Agent{
+			Exists: true, Foreign: j.foreign, Leaving: j.leaving, Ended: j.ended, Failed: j.failed, Differs: j.failed && j.result.Differs, Trouble: j.trouble,
+		}
 		if checked := j.result.Checked; checked != nil {
 			seen.Checked = &restores.Checked{Target: checked.Target}
 		}

@@ -57,8 +57,11 @@ func Recorded(cluster *v1alpha1.EtcdCluster) core.Report {
 // sinceRestore leaves out what the status says of an etcd cluster whose data has been replaced by another one's since. The names that
 // were used stay used.
 func sinceRestore(cluster *v1alpha1.EtcdCluster, recorded core.Report) core.Report {
-	id := cluster.Annotations[render.AnnotationRestoredClusterID]
-	if id == "" || id == recorded.ClusterID {
+	id, restored := cluster.Annotations[render.AnnotationRestoredClusterID]
+	if id == core.Unsettled {
+		id = "" // It waits for its first data again.
+	}
+	if !restored || id == recorded.ClusterID {
 		return recorded
 	}
 	recorded.ClusterID, recorded.Members, recorded.Leader, recorded.Version = id, nil, "", ""

@@ -93,6 +93,9 @@ func (k *kube) ended(ctx context.Context, job *batchv1.Job) (*corev1.Pod, error)
 			if s := pod.Status.ContainerStatuses; len(s) > 0 && s[0].State.Terminated != nil {
 				return pod, nil
 			}
+			if pod.Status.Phase == corev1.PodFailed {
+				return nil, fmt.Errorf("pod %s/%s has failed: %s", pod.Namespace, pod.Name, strings.TrimSuffix(pod.Status.Reason+": "+pod.Status.Message, ": "))
+			}
 			doing = waitsFor(pod)
 		}
 		select {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,9 +13,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -31,14 +34,15 @@ func backupsCommand(access *access) *cobra.Command {
 
 // place is where backups are.
 type place struct {
-	cluster, file, image string
-	timeout              time.Duration
+	cluster, file, image, account string
+	timeout                       time.Duration
 }
 
 func (p *place) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&p.cluster, "cluster", "", "the EtcdCluster whose spec.backup says where")
 	flags.StringVar(&p.file, "store", "", "a file with what spec.backup.store of an EtcdCluster has, as YAML; its Secrets are in the namespace")
+	flags.StringVar(&p.account, "service-account", "", "the ServiceAccount of pods that reach the store, where it tells them apart by that")
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Minute, "how long to wait")
 	command.MarkFlagsOneRequired("cluster", "store")
 	command.MarkFlagsMutuallyExclusive("cluster", "store")
@@ -56,6 +60,9 @@ func (p *place) backup(ctx context.Context, k *kube, name string) (*v1alpha1.Etc
 		if err := yaml.UnmarshalStrict(content, backup.Spec.Store); err != nil {
 			return nil, fmt.Errorf("%s is to have what spec.backup.store of an EtcdCluster has: %w", p.file, err)
 		}
+		if p.account != "" {
+			backup.Spec.Agent = &v1alpha1.AgentSpec{ServiceAccountName: p.account}
+		}
 		return backup, nil
 	}
 	cluster := &v1alpha1.EtcdCluster{}
@@ -66,6 +73,10 @@ func (p *place) backup(ctx context.Context, k *kube, name string) (*v1alpha1.Etc
 		return nil, fmt.Errorf("EtcdCluster %s/%s has no spec.backup: say with --store where its backups are", k.namespace, p.cluster)
 	}
 	backup.Spec.Store, backup.Spec.Encryption, backup.Spec.Agent = &cluster.Spec.Backup.Store, cluster.Spec.Backup.Encryption, cluster.Spec.Backup.Agent
+	if p.account != "" {
+		backup.Spec.Agent = ptr.To(ptr.Deref(backup.Spec.Agent, v1alpha1.AgentSpec{}))
+		backup.Spec.Agent.ServiceAccountName = p.account
+	}
 	return backup, nil
 }
 
@@ -89,7 +100,7 @@ func listCommand(access *access) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := list(ctx, k, &from, prefix)
+			found, store, err := list(ctx, k, &from, prefix)
 			if err != nil {
 				return err
 			}
@@ -98,7 +109,7 @@ func listCommand(access *access) *cobra.Command {
 				encoder.SetIndent("", "  ")
 				return encoder.Encode(found)
 			}
-			known, err := knownAs(ctx, k)
+			known, err := knownAs(ctx, k, store)
 			if err != nil {
 				return err
 			}
@@ -112,21 +123,22 @@ func listCommand(access *access) *cobra.Command {
 	return command
 }
 
-// list has an agent list a store.
-func list(ctx context.Context, k *kube, from *place, prefix string) ([]task.Found, error) {
+// list has an agent list a store, and is what that is.
+func list(ctx context.Context, k *kube, from *place, prefix string) ([]task.Found, *v1alpha1.BackupStore, error) {
 	backup, err := from.backup(ctx, k, "list")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	image, err := k.agentImage(ctx, from.image)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lines, err := k.runAgent(ctx, backup, image, prefix)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return parseFound(lines)
+	found, err := parseFound(lines)
+	return found, backup.Spec.Store, err
 }
 
 // parseFound reads what an agent has listed, which has to be all of it.
@@ -137,29 +149,54 @@ func parseFound(lines []byte) ([]task.Found, error) {
 		if err := json.Unmarshal([]byte(line), &found); err != nil {
 			return nil, fmt.Errorf("the agent has listed %q, which is no JSON: its image and this plugin are of different versions", strings.TrimSpace(line))
 		}
-		if found.End {
+		if end := found.End; end != nil && end.Count == len(all) {
 			return all, nil
+		} else if end != nil {
+			return nil, fmt.Errorf("of %d things that the agent has found, %d came through: try again, or list less with --prefix", end.Count, len(all))
 		}
 		all = append(all, found)
 	}
 	return nil, errors.New("the end of the agent's list is missing: try again")
 }
 
-// knownAs are the EtcdBackups of the namespace, by the paths that they stand for.
-func knownAs(ctx context.Context, k *kube) (map[string]*v1alpha1.EtcdBackup, error) {
+// knownAs are the EtcdBackups of the namespace that stand for what is in a store, in words, by their paths.
+func knownAs(ctx context.Context, k *kube, store *v1alpha1.BackupStore) (map[string]string, error) {
 	var all v1alpha1.EtcdBackupList
 	if err := k.List(ctx, &all, client.InNamespace(k.namespace)); err != nil {
 		return nil, err
 	}
-	known := map[string]*v1alpha1.EtcdBackup{}
+	known := map[string]string{}
 	for i := range all.Items {
-		known[all.Items[i].Status.Path] = &all.Items[i]
+		if backup := &all.Items[i]; samePlace(backup.Status.Store, store) {
+			known[backup.Status.Path] = strings.TrimPrefix(known[backup.Status.Path]+", "+described(backup), ", ")
+		}
 	}
 	return known, nil
 }
 
+// samePlace is whether two stores are one, whatever the Secrets are by which they are reached.
+func samePlace(a, b *v1alpha1.BackupStore) bool {
+	if a == nil || b == nil {
+		return false
+	}
+	plain := func(s *v1alpha1.BackupStore) *v1alpha1.BackupStore {
+		s = s.DeepCopy()
+		if s.S3 != nil {
+			s.S3.CredentialsSecret, s.S3.CASecret = nil, nil
+		}
+		if s.GCS != nil {
+			s.GCS.CredentialsSecret, s.GCS.CASecret = nil, nil
+		}
+		if s.Azure != nil {
+			s.Azure.CredentialsSecret, s.Azure.CASecret = nil, nil
+		}
+		return s
+	}
+	return equality.Semantic.DeepEqual(plain(a), plain(b))
+}
+
 // printFound prints two tables, of which an empty one is left out.
-func printFound(to io.Writer, all []task.Found, known map[string]*v1alpha1.EtcdBackup) error {
+func printFound(to io.Writer, all []task.Found, known map[string]string) error {
 	out := tabwriter.NewWriter(to, 0, 0, 3, ' ', 0)
 	var rows, archives, problems []string
 	for _, found := range all {
@@ -168,10 +205,10 @@ func printFound(to io.Writer, all []task.Found, known map[string]*v1alpha1.EtcdB
 			problems = append(problems, fmt.Sprintf("%s cannot be used: %s", b.Path, b.Problem))
 		case b != nil:
 			rows = append(rows, fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s", b.Path, b.Stored.Ended.UTC().Format(time.RFC3339), b.Stored.Revision, b.Stored.Keys,
-				size(b.Stored.StoredSize), yes(len(b.Stored.Recipients) > 0), described(known[b.Path])))
+				size(b.Stored.StoredSize), yes(len(b.Stored.Recipients) > 0), cmp.Or(known[b.Path], "-")))
 		case a != nil:
-			archives = append(archives, fmt.Sprintf("%s/%s/%s\t%d\t%d\t%s\t%s", a.Cluster.Namespace, a.Cluster.Name, a.Cluster.UID, a.First, a.Last,
-				a.From.UTC().Format(time.RFC3339), a.Until.UTC().Format(time.RFC3339)))
+			archives = append(archives, fmt.Sprintf("%s/%s/%s\t%d\t%d\t%s\t%s\t%d", a.Cluster.Namespace, a.Cluster.Name, a.Cluster.UID, a.First, a.Last,
+				a.From.UTC().Format(time.RFC3339), a.Until.UTC().Format(time.RFC3339), a.Missing))
 		}
 	}
 	table := func(title string, lines []string) {
@@ -183,7 +220,7 @@ func printFound(to io.Writer, all []task.Found, known map[string]*v1alpha1.EtcdB
 	if len(rows) > 0 && len(archives) > 0 {
 		fmt.Fprintln(out)
 	}
-	table("ARCHIVE\tFROM REVISION\tTO\tFROM\tUNTIL", archives)
+	table("ARCHIVE\tFROM REVISION\tTO\tFROM\tUNTIL\tTHEN MISSING", archives)
 	if len(all) == 0 {
 		fmt.Fprintln(out, "There is nothing.")
 	}
@@ -209,10 +246,7 @@ func yes(is bool) string {
 
 // described is what stands for a backup, and whether it was proven good.
 func described(known *v1alpha1.EtcdBackup) string {
-	switch {
-	case known == nil:
-		return "-"
-	case meta.IsStatusConditionTrue(known.Status.Conditions, backups.Verified):
+	if meta.IsStatusConditionTrue(known.Status.Conditions, backups.Verified) {
 		return known.Name + " (verified)"
 	}
 	return known.Name

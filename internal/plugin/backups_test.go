@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
@@ -23,12 +25,12 @@ func TestWhatIsFoundIsPrinted(t *testing.T) {
 		{Backup: &task.FoundBackup{Path: "default/demo/uid/nightly", Stored: task.Stored{Ended: at, Revision: 42, Keys: 7, StoredSize: 3 << 20, Recipients: []string{"age1"}}}},
 		{Backup: &task.FoundBackup{Path: "default/demo/uid/weekly", Stored: task.Stored{Ended: at.Add(time.Hour), Revision: 43, Keys: 8, StoredSize: 1500}}},
 		{Backup: &task.FoundBackup{Path: "default/demo/uid/odd", Problem: "it has format 9"}},
-		{Archive: &task.FoundArchive{Cluster: task.Cluster{Namespace: "default", Name: "demo", UID: "uid"}, First: 40, Last: 99, From: at, Until: at.Add(time.Minute)}},
+		{Archive: &task.FoundArchive{
+			Cluster: task.Cluster{Namespace: "default", Name: "demo", UID: "uid"}, First: 40, Last: 99, From: at, Until: at.Add(time.Minute), Missing: 3,
+		}},
 	}
-	good := &v1alpha1.EtcdBackup{ObjectMeta: metav1.ObjectMeta{Name: "good"}}
-	good.Status.Conditions = []metav1.Condition{{Type: backups.Verified, Status: metav1.ConditionTrue}}
 	var out bytes.Buffer
-	if err := printFound(&out, all, map[string]*v1alpha1.EtcdBackup{"default/demo/uid/nightly": good}); err != nil {
+	if err := printFound(&out, all, map[string]string{"default/demo/uid/nightly": "good (verified)"}); err != nil {
 		t.Fatal(err)
 	}
 	want := `
@@ -36,8 +38,8 @@ BACKUP                     COMPLETED              REVISION   KEYS   STORED   ENC
 default/demo/uid/nightly   2026-03-01T03:15:00Z   42         7      3Mi      yes         good (verified)
 default/demo/uid/weekly    2026-03-01T04:15:00Z   43         8      1500     no          -
 
-ARCHIVE            FROM REVISION   TO   FROM                   UNTIL
-default/demo/uid   40              99   2026-03-01T03:15:00Z   2026-03-01T03:16:00Z
+ARCHIVE            FROM REVISION   TO   FROM                   UNTIL                  THEN MISSING
+default/demo/uid   40              99   2026-03-01T03:15:00Z   2026-03-01T03:16:00Z   3
 default/demo/uid/odd cannot be used: it has format 9
 `
 	if got := "\n" + out.String(); got != want {
@@ -53,7 +55,8 @@ func TestAListHasToBeWhole(t *testing.T) {
 	for lines, want := range map[string]string{
 		"":                              "the end of the agent's list is missing",
 		`{"backup":{"path":"a"}}`:       "the end of the agent's list is missing",
-		"{\"end\":true}":                "",
+		`{"end":{"count":0}}`:           "",
+		`{"end":{"count":2}}`:           "of 2 things that the agent has found, 0 came through",
 		"panic: something\n":            "which is no JSON",
 		`{"archive":{}}` + "\n" + `{"e`: "which is no JSON",
 	} {
@@ -62,7 +65,7 @@ func TestAListHasToBeWhole(t *testing.T) {
 			t.Errorf("%q: %v", lines, err)
 		}
 	}
-	all, err := parseFound([]byte("{\"backup\":{\"path\":\"a\"}}\n{\"end\":true}\n"))
+	all, err := parseFound([]byte("{\"backup\":{\"path\":\"a\"}}\n{\"end\":{\"count\":1}}\n"))
 	if err != nil || len(all) != 1 || all[0].Backup.Path != "a" {
 		t.Errorf("%+v, %v", all, err)
 	}
@@ -100,6 +103,31 @@ func TestRefusedCommands(t *testing.T) {
 		if err := root.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", command, err, want)
 		}
+	}
+}
+
+// What stands for a backup is in the same store, with whatever Secrets, and there may be several.
+func TestWhatIsKnown(t *testing.T) {
+	store := func(bucket, secret string) *v1alpha1.BackupStore {
+		return &v1alpha1.BackupStore{S3: &v1alpha1.S3Store{Bucket: bucket, CredentialsSecret: &v1alpha1.SecretName{Name: secret}}}
+	}
+	backup := func(name string, at *v1alpha1.BackupStore, status metav1.ConditionStatus) *v1alpha1.EtcdBackup {
+		b := &v1alpha1.EtcdBackup{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+		b.Status.Path, b.Status.Store = "a/b/c/d", at
+		b.Status.Conditions = []metav1.Condition{{Type: backups.Verified, Status: status}}
+		return b
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	k := &kube{namespace: "default", Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(
+		backup("first", store("ours", "one"), metav1.ConditionTrue), backup("second", store("ours", "two"), metav1.ConditionFalse),
+		backup("theirs", store("other", "one"), metav1.ConditionTrue), backup("new", nil, metav1.ConditionUnknown),
+	).Build()}
+	known, err := knownAs(t.Context(), k, store("ours", "three"))
+	if err != nil || len(known) != 1 || known["a/b/c/d"] != "first (verified), second" {
+		t.Errorf("%v, %v", known, err)
 	}
 }
 

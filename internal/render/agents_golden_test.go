@@ -100,7 +100,7 @@ func fullBackup() render.Backup {
 func restored(b render.Backup) render.Restore {
 	restore := &v1alpha1.EtcdRestore{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "undo", UID: "uid-2"}}
 	restore.Spec.ClusterRef.Name, restore.Spec.BackupRef.Name, restore.Spec.BumpRevision = "demo", "nightly", new(int64(1_000_000_000))
-	restore.Status.Members = []string{"demo-1", "demo-2"}
+	restore.Status.Members, restore.Status.EarlierClusterID = []string{"demo-1", "demo-2"}, "cdf7"
 	restore.Status.Revision, restore.Status.Keys, restore.Status.Digest = 42, 7, "d"
 	return render.Restore{EtcdRestore: restore, Cluster: b.Cluster, Backup: b, Agents: b.Agents, Logs: map[string]bool{}, Reached: map[string]string{
 		"demo-1": "http://demo-1-0.demo-peer.default.svc.cluster.local:2380", "demo-2": "http://demo-2-0.demo-peer.default.svc.cluster.local:2380",

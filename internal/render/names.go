@@ -124,7 +124,13 @@ func (c Cluster) HeldBy() string { return c.Annotations[AnnotationRestore] }
 
 // Begins is whether the cluster waits for the data of a backup to begin with.
 func (c Cluster) Begins() bool {
-	return c.Spec.Bootstrap != nil && c.Status.ClusterID == "" && c.Annotations[AnnotationRestoredClusterID] == ""
+	first := c.Status.ClusterID == "" && c.Annotations[AnnotationRestoredClusterID] == ""
+	return c.Spec.Bootstrap != nil && (first || c.BeginsAgain())
+}
+
+// BeginsAgain is whether it was given its first data, and these have turned out to be others than those of the backup.
+func (c Cluster) BeginsAgain() bool {
+	return c.Annotations[AnnotationRestoredClusterID] == core.Unsettled
 }
 
 // BeginsWith is the EtcdBackup whose data the cluster begins with; empty if it begins with nothing.

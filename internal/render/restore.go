@@ -133,7 +133,7 @@ func (r Restore) reads(agent *Agent) {
 // fills adds what an agent needs that fills a volume: the backup, and a node that no other member's is on, if it has yet to get one.
 func (r Restore) fills(agent *Agent) {
 	r.reads(agent)
-	agent.Task.Restore.LetEverybodyIn = !r.Cluster.WantsAuth()
+	agent.Task.Restore.First, agent.Task.Restore.LetEverybodyIn = r.Status.EarlierClusterID == "", !r.Cluster.WantsAuth()
 	agent.EtcdImage = cmp.Or(agent.Spec.Repository, r.Cluster.Spec.Repository) + ":v" + r.Version()
 	others := &metav1.LabelSelector{MatchLabels: map[string]string{LabelAgentFor: r.Name}}
 	agent.Volumes.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{

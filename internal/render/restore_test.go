@@ -56,3 +56,15 @@ func TestTheImageOfARestore(t *testing.T) {
 		}
 	}
 }
+
+// TestTheFirstData: an agent is told whether there was data before, by what the restore noted when it began.
+func TestTheFirstData(t *testing.T) {
+	restore := &v1alpha1.EtcdRestore{}
+	built := render.Restore{EtcdRestore: restore, Cluster: render.Cluster{EtcdCluster: &v1alpha1.EtcdCluster{}}, Backup: render.Backup{EtcdBackup: &v1alpha1.EtcdBackup{}}}
+	for earlier, want := range map[string]bool{"": true, "c1": false} {
+		restore.Status.EarlierClusterID = earlier
+		if got := built.Agent(restores.AgentKey{Kind: restores.Fill}, "demo-0").Task.Restore.First; got != want {
+			t.Errorf("with %q before: %v", earlier, got)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -204,10 +205,17 @@ func (b backups) keptAndDeleted() {
 	b.store.Share(other)
 	there := backups{other, b.store}
 	there.lists(store, before.Path, "-")
-	there.MustBackUp("adopted", "elsewhere", store, func(s *v1alpha1.EtcdBackupSpec) {
-		s.Path, s.DeletionPolicy = before.Path, v1alpha1.BackupDelete
-	})
+	if out := there.plugin(store, "adopt", before.Path, "--as", "adopted", "--wait"); !strings.Contains(out, "restored on trial in") {
+		b.T.Errorf("the plugin has adopted it, and says %q", out)
+	}
 	adopted := there.verified("adopted")
+	there.Eventually("its data is to go with it", patience, func(ctx context.Context) error {
+		adopted.Spec.DeletionPolicy = v1alpha1.BackupDelete
+		if err := there.Update(ctx, adopted); err != nil {
+			return errors.Join(err, there.Get(ctx, client.ObjectKeyFromObject(adopted), adopted))
+		}
+		return nil
+	})
 	b.object("kept", adopted)
 	if s := adopted.Status; s.Revision != before.Revision || s.HashKV != before.HashKV || s.Keys != before.Keys || s.ClusterID != before.ClusterID {
 		b.T.Errorf("what was %+v was adopted as %+v", before, s)
@@ -219,8 +227,8 @@ func (b backups) keptAndDeleted() {
 	}
 }
 
-// lists has the plugin of kubectl list what is in a store, which has to be one backup, and known as something.
-func (b backups) lists(store *v1alpha1.BackupStore, path, known string) {
+// plugin runs kubectl etcd backups, and is what it prints.
+func (b backups) plugin(store *v1alpha1.BackupStore, args ...string) string {
 	b.T.Helper()
 	content, err := yaml.Marshal(store)
 	if err != nil {
@@ -233,13 +241,20 @@ func (b backups) lists(store *v1alpha1.BackupStore, path, known string) {
 	var out bytes.Buffer
 	command := plugin.Command("test")
 	command.SetOut(&out)
-	command.SetArgs([]string{"backups", "list", "--namespace", b.Namespace, "--store", file, "--timeout", patience.String()})
+	command.SetArgs(slices.Concat([]string{"backups"}, args, []string{"--namespace", b.Namespace, "--store", file, "--timeout", patience.String()}))
 	if err := command.ExecuteContext(context.Background()); err != nil {
 		b.T.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	return out.String()
+}
+
+// lists has the plugin list what is in a store, which has to be one backup, and known as something.
+func (b backups) lists(store *v1alpha1.BackupStore, path, known string) {
+	b.T.Helper()
+	out := b.plugin(store, "list")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) != 2 || !strings.HasPrefix(lines[1], path+" ") || !strings.HasSuffix(strings.TrimSpace(lines[1]), " "+known) {
-		b.T.Errorf("of %s, known as %s, there is listed\n%s", path, known, &out)
+		b.T.Errorf("of %s, known as %s, there is listed\n%s", path, known, out)
 	}
 	b.Eventually("the agent that has listed is removed", patience, func(ctx context.Context) error {
 		var jobs batchv1.JobList

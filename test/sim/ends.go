@@ -24,7 +24,7 @@ func (w *World) checkEnd(s *State, p *Pass) {
 	case cluster.Deleting:
 		p.broke(Settles, "the deletion never ends")
 	case cluster.Paused:
-	case cluster.sleeps():
+	case cluster.sleeps(), cluster.Restored == unsettled:
 		w.checkAsleep(s, v, p)
 	case w.checkRevived(s, v, p) && !cluster.wish(Heading{}).fails():
 		w.checkDelivered(s, v, p)
@@ -62,7 +62,7 @@ func (w *World) checkReport(s *State, v *verdict, p *Pass) {
 	}
 }
 
-// checkAsleep checks a cluster that is hibernated: nothing runs, and nothing is lost.
+// checkAsleep checks a cluster that is hibernated, or waits for its first data again: nothing runs, and nothing is lost.
 func (w *World) checkAsleep(s *State, v *verdict, p *Pass) {
 	for m := range s.members() {
 		member := &s.Live.Members[m]

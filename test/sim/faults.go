@@ -71,7 +71,8 @@ var faults = []Step{
 	{Name: "the certificates grow old", Topic: Certs, Do: age},
 	{Name: "the agent fails that fills the volume of", Topic: Restoring, Each: true, Do: agentFails(fills)},
 	{Name: "the agent fails that gives back what was on the volume of", Topic: Restoring, Each: true, Do: agentFails(rollsBack)},
-	{Name: "the comparison fails", Topic: Restoring, Do: comparisonFails},
+	{Name: "the comparison finds other data", Topic: Restoring, Do: comparisonFails(true)},
+	{Name: "the comparison cannot be made", Topic: Restoring, Do: comparisonFails(false)},
 	{Name: "the operator's cache stands still", Topic: Caches, Do: standStill},
 	{Name: "the quota for pods is used up", Topic: Quotas, Do: useUpQuota},
 }

@@ -24,9 +24,9 @@ type Restore struct {
 	Earlier, ID uint8
 	// Of is the incarnation of the EtcdCluster that it began with.
 	Of uint8
-	// Held is whether it is noted since when the cluster is held.
-	Held    bool
-	Compare Job
+	// Held is whether it is noted since when the cluster is held, Differs that the cluster has other data than was brought.
+	Held, Differs bool
+	Compare       Job
 }
 
 // Completion is when what the cluster had is given up.
@@ -61,6 +61,8 @@ func (r *Restore) brings() uint8 { return firstRestored + r.Number }
 // Job is an agent.
 type Job struct {
 	Exists, Leaving, Ended, Failed bool
+	// Differs is whether it failed since the data is another.
+	Differs bool
 	// Of is the number of its restore.
 	Of uint8
 }
@@ -89,13 +91,18 @@ type Aside struct {
 func (c *Cluster) sleeps() bool { return c.Size == 0 || c.Holder != 0 }
 
 // begins is whether it waits for its first data.
-func (c *Cluster) begins() bool { return c.Bootstrap && c.Status.ID == 0 && c.Restored == 0 }
+func (c *Cluster) begins() bool {
+	return c.Bootstrap && (c.Status.ID == 0 && c.Restored == 0 || c.Restored == unsettled)
+}
 
 // begins is that as well, unless an earlier EtcdCluster has left something that comes first.
 func (s *State) begins() bool {
 	c := &s.Live.Cluster
 	for m := range s.members() {
 		member := &s.Live.Members[m]
+		if c.Restored == unsettled {
+			break
+		}
 		if member.Workload.Exists || member.Claim.Exists && member.Claim.Founder != c.Incarnation {
 			return false
 		}
@@ -227,7 +234,10 @@ func forgetVolume(_ *World, s *State, m int, p *Pass) bool {
 	if !can {
 		return false
 	}
-	if phase := s.Restore.phase(); phase != restores.Confirming && phase != restores.Completed {
+	// One that was being confirmed fails if its EtcdCluster is deleted.
+	r, c := &s.Restore, &s.Live.Cluster
+	gone := r.phase() == restores.Failed && (!c.Exists || c.Incarnation != r.Of)
+	if phase := r.phase(); phase != restores.Confirming && phase != restores.Completed && !gone {
 		p.broke(KeepsEarlier, "what was on the volume of %s is deleted, and the restore is %s", memberName(m), phase)
 	}
 	claim.Aside, job.Ended = Aside{}, true
@@ -251,7 +261,8 @@ func compare(_ *World, s *State, _ int, _ *Pass) bool {
 	if !job.works() || s.Leader == 0 {
 		return false
 	}
-	job.Ended, job.Failed = true, s.Formed != s.Restore.ID
+	job.Ended, job.Differs = true, s.Formed != s.Restore.ID
+	job.Failed = job.Differs
 	return true
 }
 
@@ -267,13 +278,16 @@ func agentFails(kind int) func(*World, *State, int, *Pass) bool {
 	}
 }
 
-func comparisonFails(_ *World, s *State, _ int, _ *Pass) bool {
-	job := &s.Restore.Compare
-	could := job.works()
-	if could {
-		job.Ended, job.Failed = true, true
+// comparisonFails is a comparison that finds other data, or cannot be made.
+func comparisonFails(differs bool) func(*World, *State, int, *Pass) bool {
+	return func(_ *World, s *State, _ int, _ *Pass) bool {
+		job := &s.Restore.Compare
+		could := job.works()
+		if could {
+			job.Ended, job.Failed, job.Differs = true, true, differs
+		}
+		return could
 	}
-	return could
 }
 
 // restoreBackup makes another EtcdRestore, once nothing is left of the one before.
@@ -395,7 +409,11 @@ func (w *World) checkRestored(s *State, v *verdict, p *Pass) {
 	if r.Number == 0 || c.Deleting || c.Paused || w.anyGone(s) || w.blockedByVolumes(s, v) {
 		return
 	}
-	if c.Holder != 0 {
+	withheld := r.Earlier == 0 && phase == restores.Comparing && r.Differs
+	if withheld && c.Holder == 0 {
+		p.broke(GivesBack, "the cluster serves other data than those that it was to begin with")
+	}
+	if c.Holder != 0 && !withheld {
 		p.broke(GivesBack, "the cluster is held for ever: restore %d is %s", c.Holder, phase)
 	}
 	if c.Size == 0 || c.wish(Heading{}).fails() || s.recoverable() < s.quorum() {
@@ -406,13 +424,14 @@ func (w *World) checkRestored(s *State, v *verdict, p *Pass) {
 	case restores.Completed, restores.Restored, restores.Comparing:
 		data = r.ID
 	case restores.Failed:
-		// Nothing was touched, or the EtcdCluster was deleted: then what is there is what volumes have, once a person says so.
+		// Nothing was touched, the first data are still to come, or the EtcdCluster was deleted: then what is there is what volumes have, once
+		// a person says so.
 		data = 0
 	case restores.RolledBack, restores.Pending, "":
 	default:
 		p.broke(GivesBack, "%s for ever: %s", want, v.available.Message)
 	}
-	waits := phase == restores.Restored && r.Completion == ByUser || phase == restores.Comparing && r.Compare.Failed || phase == restores.Pending && !r.First
+	waits := phase == restores.Restored && r.Completion == ByUser || phase == restores.Comparing && r.Differs || phase == restores.Pending && !r.First
 	if r.Exists && !restores.Over(phase) && !waits {
 		p.broke(GivesBack, "%s for ever", want)
 	}

@@ -104,6 +104,9 @@ func (w *World) observeRestore(s *State) restores.Observation {
 	if r.Held {
 		o.Recorded.StoppedAt = now
 	}
+	if r.Differs {
+		o.Recorded.Condition.Reason = restores.ReasonFailed
+	}
 	if !c.Exists {
 		return o
 	}
@@ -133,7 +136,7 @@ func (r *Restore) observeJob(o *restores.Observation, key restores.AgentKey, job
 	if !job.Exists {
 		return
 	}
-	agent := restores.Agent{Exists: true, Leaving: job.Leaving, Ended: job.Ended, Failed: job.Failed}
+	agent := restores.Agent{Exists: true, Leaving: job.Leaving, Ended: job.Ended, Failed: job.Failed, Differs: job.Differs}
 	if job.Of != r.Number {
 		// That of one that is gone goes, too.
 		agent = restores.Agent{Exists: true, Leaving: true}
@@ -170,6 +173,7 @@ func (r Restore) reported(report restores.Report) Restore {
 		panic(err)
 	}
 	r.Earlier, r.ID, r.Held = idOf(report.EarlierID), idOf(report.ClusterID), !report.StoppedAt.IsZero()
+	r.Differs = report.Phase == restores.Comparing && report.Condition.Reason == restores.ReasonFailed
 	return r
 }
 
@@ -302,8 +306,12 @@ func describeRestore(action restores.Action) string {
 
 // sinceRestore is internal/observe's: a report of other data than the cluster has by now says nothing but which names were used.
 func (c *Cluster) sinceRestore(r core.Report) core.Report {
-	if c.Restored != 0 && c.Restored != c.Status.ID {
-		r.ClusterID, r.Members, r.MemberCount = clusterID(c.Restored), nil, 0
+	data := c.Restored
+	if data == unsettled {
+		data = 0
+	}
+	if c.Restored != 0 && data != c.Status.ID {
+		r.ClusterID, r.Members, r.MemberCount = clusterID(data), nil, 0
 	}
 	return r
 }

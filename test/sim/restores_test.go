@@ -33,6 +33,7 @@ var restorers = []struct {
 	{"leaves one member its former data", OneData, midway(restores.Filling, changing(3, 0, 0, Restoring)), leavesOne, false},
 	{"lets the cluster go before all volumes are given back", SwapsAlone, midway(restores.Restored, changing(3, 0, 1, Restoring)), believes(allEnded(restores.RollBack)), false},
 	{"gives back nothing", OneData, midway(restores.Restored, changing(3, 0, 1, Restoring)), skips(restores.RollBack), false},
+	{"serves first data that are not those of the backup", GivesBack, beginning(World{Size: 1, Faults: 1, Topics: Restoring}), servesAnything, false},
 	{"never lets the cluster go", GivesBack, midway(restores.Filling, changing(1, 0, 0, Restoring)), keepsHold, false},
 	{"deletes what was there before it is confirmed", KeepsEarlier, midway(restores.Filling, changing(1, 0, 0, Restoring)), confirmsEarly, false},
 	{"gives a cluster back that it has not noted to be so", GivesBack, midway(restores.Restored, changing(1, 0, 1, Restoring)), forgetsEarlier, false},
@@ -140,6 +141,10 @@ func skips(kind restores.Kind) func(restores.Observation) restores.Decision {
 
 func keepsHold(o restores.Observation) restores.Decision {
 	return less(restores.Decide(o), func(action restores.Action) bool { _, is := action.(restores.LetGo); return is })
+}
+
+func servesAnything(o restores.Observation) restores.Decision {
+	return less(restores.Decide(o), func(action restores.Action) bool { _, is := action.(restores.Hold); return is })
 }
 
 func confirmsEarly(o restores.Observation) restores.Decision {

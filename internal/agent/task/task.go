@@ -130,6 +130,8 @@ type Archiving struct {
 type Restore struct {
 	// ID tells the restore from all others.
 	ID string `json:"id"`
+	// First is whether it brings a cluster its first data.
+	First bool `json:"first,omitempty"`
 	// Member is whose volume it is, and InitialCluster are all members with their peer URLs.
 	Member         string            `json:"member,omitempty"`
 	InitialCluster map[string]string `json:"initialCluster,omitempty"`
@@ -253,7 +255,13 @@ type Found struct {
 	Backup  *FoundBackup  `json:"backup,omitempty"`
 	Archive *FoundArchive `json:"archive,omitempty"`
 	// End says that nothing follows.
-	End bool `json:"end,omitempty"`
+	End *FoundEnd `json:"end,omitempty"`
+}
+
+// FoundEnd is the end, by which it is seen whether all of it came through.
+type FoundEnd struct {
+	// Count is how much was found.
+	Count int `json:"count"`
 }
 
 // FoundBackup is a backup. With a problem it cannot be used, and little is known of it.
@@ -271,6 +279,8 @@ type FoundArchive struct {
 	Last    int64     `json:"last"`
 	From    time.Time `json:"from"`
 	Until   time.Time `json:"until"`
+	// Missing is how many revisions after that are not archived, before it goes on.
+	Missing int64 `json:"missing,omitempty"`
 }
 
 // Checked is what can be restored.

@@ -43,13 +43,13 @@ func (o Observation) decide(d *Decision) {
 	case o.Cluster.UID != o.Recorded.ClusterUID && o.Recorded.ClusterUID != "" && phase != Pending:
 		// What it has is none of this restore's: there is nothing to go on with, nor to be given back.
 		o.end(d, Failed, ReasonFailed, "the EtcdCluster is gone, and there is another one of its name: make another EtcdRestore for that")
-	case begun && (o.Deleting || o.Completion == RollItBack):
+	case begun && (o.Deleting && !o.firstRuns() || o.Completion == RollItBack):
 		why := "spec.completion is RollBack"
 		if o.Deleting {
 			why = "the EtcdRestore is being deleted"
 		}
 		o.rollBack(d, why)
-	case o.Deleting && phase != Confirming && phase != RollingBack:
+	case o.Deleting && !begun && phase != Confirming && phase != RollingBack:
 		// Nothing was touched.
 		d.Actions = append(d.Actions, Release{})
 	case !o.Held:
@@ -58,6 +58,15 @@ func (o Observation) decide(d *Decision) {
 	default:
 		o.advance(d)
 	}
+}
+
+// first is whether the cluster had nothing before.
+func (o Observation) first() bool { return o.Recorded.EarlierID == "" }
+
+// firstRuns is whether the cluster runs with its first data. There is nothing to give it back, and clients may have written: who deletes
+// the EtcdRestore has not said that this may be lost.
+func (o Observation) firstRuns() bool {
+	return o.first() && !o.Cluster.Begins && o.Cluster.Holder != o.Name
 }
 
 // advance takes the next step of a phase.
@@ -286,7 +295,7 @@ func (o Observation) fill(d *Decision) {
 		o.rollBack(d, strings.Join(failed, "; "))
 		return
 	case len(lacks) > 0:
-		o.say(d, Filling, ReasonRestoring, fmt.Sprintf("%d of %d volumes are filled; %s", len(filled), len(o.Recorded.Members), strings.Join(lacks, "; ")))
+		o.say(d, Filling, ReasonRestoring, fmt.Sprintf("%d of %d volumes are filled%s; %s", len(filled), len(o.Recorded.Members), o.estimate(), strings.Join(lacks, "; ")))
 		return
 	}
 	if slices.ContainsFunc(filled, func(f Filled) bool { return f != filled[0] }) {
@@ -296,6 +305,14 @@ func (o Observation) fill(d *Decision) {
 	d.Report.ClusterID, d.Report.Revision, d.Report.Keys, d.Report.Digest = filled[0].ClusterID, filled[0].Revision, filled[0].Keys, filled[0].Digest
 	o.say(d, Starting, ReasonRestoring, "the members start")
 	d.LookAgain = atOnce
+}
+
+// estimate says how long it may take, as far as that is known.
+func (o Observation) estimate() string {
+	if o.TrialTook == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (a trial of the backup took %s)", o.TrialTook.Round(time.Millisecond))
 }
 
 // disown has all claims say that it is unsettled whose data they hold, unless it is what they will, before the first of them is given
@@ -344,10 +361,15 @@ func (o Observation) start(d *Decision) {
 	d.LookAgain = atOnce
 }
 
-// compare waits for the comparison.
+// compare waits for the comparison. That the data differs is a verdict, which stays. That this could not be found out is none.
 func (o Observation) compare(d *Decision) {
 	d.LookAgain = waiting
 	key := AgentKey{Compare, 0}
+	if said := o.Recorded.Condition; said.Reason == ReasonFailed {
+		verdict, _, _ := strings.Cut(said.Message, " — ")
+		o.differs(d, verdict)
+		return
+	}
 	switch agent := o.Agents[key]; {
 	case agent.Foreign:
 		o.say(d, Comparing, ReasonWaiting, nameTaken(o.Name, key))
@@ -356,15 +378,40 @@ func (o Observation) compare(d *Decision) {
 	case agent.Ended && !agent.Failed:
 		o.say(d, Restored, ReasonRestored, o.content())
 		d.LookAgain = atOnce
-	case agent.Ended && o.Completion == Automatic:
-		o.rollBack(d, agent.Trouble)
+	case agent.Ended && agent.Differs:
+		o.differs(d, agent.Trouble)
+	case agent.Ended && o.Completion == ConfirmNow:
+		o.say(d, Confirming, ReasonRestored, "confirmed although it could not be compared: "+agent.Trouble)
 	case agent.Ended:
-		o.say(d, Comparing, ReasonFailed, agent.Trouble+"; set spec.completion to RollBack, or to Confirm if you know better")
-		if o.Completion == ConfirmNow {
-			o.say(d, Confirming, ReasonRestored, "confirmed although the comparison failed: "+agent.Trouble)
+		if !agent.Leaving {
+			d.Actions = append(d.Actions, RemoveAgent{key})
 		}
+		o.say(d, Comparing, ReasonRestoring, "the cluster serves; what it has could not be compared, which is tried again: "+agent.Trouble)
 	case agent.Trouble != "":
 		o.say(d, Comparing, ReasonRestoring, "the cluster serves; what it has is compared: "+agent.Trouble)
+	}
+}
+
+// differs decides about a cluster that has other data than its volumes were filled with: it is given back what it had. If that is
+// nothing, its members stop, until somebody says what is to become of it.
+func (o Observation) differs(d *Decision, verdict string) {
+	d.LookAgain = waiting
+	held := o.Cluster.Holder == o.Name
+	switch {
+	case o.Completion == ConfirmNow && held:
+		d.Actions, d.LookAgain = append(d.Actions, LetGo{o.Recorded.ClusterID}), soon
+		o.say(d, Comparing, ReasonFailed, verdict+" — that is confirmed: the members start")
+	case o.Completion == ConfirmNow:
+		o.say(d, Confirming, ReasonRestored, "confirmed although the comparison failed: "+verdict)
+	case o.first():
+		if o.Cluster.Holder == "" {
+			d.Actions, d.LookAgain = append(d.Actions, Hold{}), soon
+		}
+		o.say(d, Comparing, ReasonFailed, verdict+" — so that no member runs: set spec.completion to RollBack, or delete this object, to have the volumes filled anew, or set it to Confirm if you know better")
+	case o.Completion == Automatic:
+		o.rollBack(d, verdict)
+	default:
+		o.say(d, Comparing, ReasonFailed, verdict+" — set spec.completion to RollBack, or to Confirm if you know better")
 	}
 }
 
@@ -407,15 +454,16 @@ func (o Observation) rollBack(d *Decision, why string) {
 	}
 	if o.Recorded.Phase != RollingBack {
 		d.Actions = nil
-		why += " — the cluster is given back what it had"
+		if o.first() {
+			why += " — the cluster is to wait for its first data again"
+		} else {
+			why += " — the cluster is given back what it had"
+		}
 		say("")
 		return
 	}
-	if o.Recorded.EarlierID == "" {
-		// It had nothing.
-		o.removeAgents(d, Fill)
-		reason, _, _ := strings.Cut(o.Recorded.Condition.Message, " — ")
-		o.end(d, Failed, ReasonFailed, reason)
+	if o.first() {
+		o.empty(d, say)
 		return
 	}
 	switch {
@@ -455,6 +503,29 @@ func (o Observation) rollBack(d *Decision, why string) {
 	}
 	o.giveBack(d, o.Recorded.EarlierID)
 	say("the members start with what they had")
+}
+
+// empty has a cluster that had nothing wait for its first data again.
+func (o Observation) empty(d *Decision, say func(string)) {
+	o.removeAgents(d, Fill)
+	switch c := o.Cluster; {
+	case c.Begins || c.Restored == core.Unsettled && c.Holder != o.Name:
+		reason, _, _ := strings.Cut(o.Recorded.Condition.Message, " — ")
+		o.end(d, Failed, ReasonFailed, reason+" — the cluster waits for its first data")
+	case c.Holder == "":
+		d.Actions = append(d.Actions, Hold{})
+		say("waiting until all members have stopped")
+	case c.Holder != o.Name:
+		d.LookAgain = waiting
+		say(fmt.Sprintf("EtcdRestore %s holds the cluster: wait until it is over, or end it", c.Holder))
+	case !c.Stopped:
+		say("waiting until all members have stopped")
+	case o.disown(d, ""):
+		say("the volumes are nobody's")
+	default:
+		d.Actions = append(d.Actions, LetGo{core.Unsettled})
+		say("the cluster is to wait for its first data")
+	}
 }
 
 // each has an agent of a kind work for every member, until all have done it. One that fails is started again.

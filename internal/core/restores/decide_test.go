@@ -18,10 +18,11 @@ type world struct {
 	// volumes is what each member's volume holds, and aside what was moved aside there: IDs of etcd clusters.
 	volumes, aside map[string]string
 	running        bool
-	// fails has the agents that fail, with what they say.
-	fails  map[Kind]string
-	phases []string
-	gone   bool
+	// fails has the agents that fail, with what they say; differs is whether comparisons fail since the data is another.
+	fails            map[Kind]string
+	differs          bool
+	phases, messages []string
+	gone             bool
 	// target is what the check says.
 	target int64
 }
@@ -35,8 +36,9 @@ func newWorld(t *testing.T, change func(*Observation)) *world {
 	t.Helper()
 	w := &world{T: t, running: true, volumes: map[string]string{}, aside: map[string]string{}, fails: map[Kind]string{}, Observation: Observation{
 		Now: time.Date(2026, 3, 1, 3, 15, 0, 0, time.UTC), Name: "undo", Generation: 1, Completion: Automatic, CheckWanted: true, SafetyWanted: true,
-		Cluster: Cluster{Exists: true, ClusterID: before, Members: []string{"demo-0", "demo-1", "demo-2"}, Serves: true, Available: true},
-		Claims:  map[string]Claim{}, Agents: map[AgentKey]Agent{}, Safety: Safety{Name: "undo-safety"},
+		Cluster:   Cluster{Exists: true, ClusterID: before, Members: []string{"demo-0", "demo-1", "demo-2"}, Serves: true, Available: true},
+		TrialTook: 14 * time.Second,
+		Claims:    map[string]Claim{}, Agents: map[AgentKey]Agent{}, Safety: Safety{Name: "undo-safety"},
 	}}
 	if change != nil {
 		change(&w.Observation)
@@ -64,6 +66,7 @@ func (w *world) step() Decision {
 		w.phases = append(w.phases, d.Report.Phase)
 	}
 	w.Recorded = d.Report
+	w.messages = append(w.messages, d.Report.Phase+": "+d.Report.Condition.Message)
 	for _, action := range d.Actions {
 		w.do(action)
 	}
@@ -75,7 +78,7 @@ func (w *world) step() Decision {
 func (w *world) settleCluster() {
 	c := &w.Cluster
 	if c.Begins && c.Restored != "" {
-		c.Begins = false
+		c.Begins = c.Restored == core.Unsettled
 	}
 	w.running = c.Holder == "" && !c.Begins
 	c.Stopped, c.Serves, c.Available = !w.running, w.running, w.running
@@ -108,6 +111,9 @@ func (w *world) do(action Action) {
 		w.Cluster.Holder = w.Name
 	case LetGo:
 		w.Cluster.Holder, w.Cluster.Restored = "", a.ClusterID
+		if a.ClusterID == core.Unsettled {
+			w.Cluster.Begins, w.Cluster.ClusterID = true, ""
+		}
 	case MakeClaims:
 		w.Claims[a.Member] = Claim{}
 		w.volumes[a.Member] = ""
@@ -132,7 +138,7 @@ func (w *world) work() {
 		}
 		agent.Ended = true
 		if trouble := w.fails[key.Kind]; trouble != "" {
-			agent.Failed, agent.Trouble = true, trouble
+			agent.Failed, agent.Trouble, agent.Differs = true, trouble, key.Kind == Compare && w.differs
 			w.Agents[key] = agent
 			continue
 		}
@@ -159,6 +165,11 @@ func (w *world) work() {
 		}
 		w.Agents[key] = agent
 	}
+}
+
+// said is whether it was said in a phase, at the beginning of a message.
+func (w *world) said(phase, words string) bool {
+	return slices.ContainsFunc(w.messages, func(message string) bool { return strings.HasPrefix(message, phase+": "+words) })
 }
 
 // settle steps until nothing changes any more.
@@ -223,6 +234,9 @@ func TestInPlace(t *testing.T) {
 	if want := "[Pending Checking BackingUp Stopping Filling Starting Comparing Restored Confirming Completed]"; fmt.Sprint(w.phases) != want {
 		t.Errorf("%v, want %s", w.phases, want)
 	}
+	if says := w.said(Filling, "0 of 3 volumes are filled (a trial of the backup took 14s); "); !says {
+		t.Errorf("it is not told how long it may take: %v", w.messages)
+	}
 	if len(w.aside) > 0 || len(w.Agents) > 0 || !w.running || w.Recorded.EarlierID != before || w.Recorded.ClusterID != after {
 		t.Errorf("aside %v, agents %v, %+v", w.aside, w.Agents, w.Recorded)
 	}
@@ -242,7 +256,7 @@ func TestANewCluster(t *testing.T) {
 func TestFailures(t *testing.T) {
 	for kind, trouble := range map[Kind]string{Fill: "the bucket is away", Compare: "it has other keys"} {
 		w := newWorld(t, nil)
-		w.fails[kind] = trouble
+		w.fails[kind], w.differs = trouble, true
 		w.ends(RolledBack, before, trouble, "the cluster has what it had")
 		if !w.running || w.Cluster.ClusterID != before {
 			t.Errorf("%s: %+v", kind, w.Cluster)
@@ -252,7 +266,7 @@ func TestFailures(t *testing.T) {
 		o.Cluster.Begins, o.Cluster.ClusterID, o.Cluster.Serves, o.SafetyWanted = true, "", false, false
 	})
 	w.fails[Fill] = "the bucket is away"
-	w.ends(Failed, "", "the bucket is away")
+	w.ends(Failed, "", "the bucket is away — the cluster waits for its first data")
 	if w.Cluster.Restored != "" || w.running {
 		t.Errorf("a cluster without data runs: %+v", w.Cluster)
 	}
@@ -521,4 +535,120 @@ func TestAnotherCluster(t *testing.T) {
 			t.Errorf("in %s: %+v", phase, w.Recorded)
 		}
 	}
+}
+
+// newCluster is a world in which a cluster begins with a backup.
+func newCluster(t *testing.T) *world {
+	t.Helper()
+	return newWorld(t, func(o *Observation) {
+		o.Cluster.Begins, o.Cluster.ClusterID, o.Cluster.Serves, o.SafetyWanted = true, "", false, false
+	})
+}
+
+// A comparison that cannot be made is no verdict: it is tried again, and nothing is given back. Who knows better can confirm meanwhile.
+func TestAComparisonThatCannotBeMade(t *testing.T) {
+	for name, of := range map[string]func(*testing.T) *world{"in place": func(t *testing.T) *world { return newWorld(t, nil) }, "a new cluster": newCluster} {
+		for _, completion := range []Completion{Automatic, Manual, ConfirmNow} {
+			t.Run(fmt.Sprint(name, " ", completion), func(t *testing.T) {
+				w := of(t)
+				w.fails[Compare], w.Completion = "no member can be reached", completion
+				tries := 0
+				for range 40 {
+					for _, action := range w.step().Actions {
+						if start, is := action.(StartAgent); is && start.Kind == Compare {
+							tries++
+						}
+					}
+				}
+				if completion == ConfirmNow {
+					w.ends(Completed, after)
+					return
+				}
+				if want := "the cluster serves; what it has could not be compared, which is tried again: no member can be reached"; w.Recorded.Phase != Comparing || tries < 3 || !w.running || w.Recorded.Condition.Message != want {
+					t.Errorf("%d tries, %+v", tries, w.Recorded)
+				}
+				delete(w.fails, Compare)
+				w.ends(map[Completion]string{Automatic: Completed, Manual: Restored}[completion], after)
+			})
+		}
+	}
+}
+
+// A new cluster with other data than its backup's does not run, whatever becomes of the agent that has found it out, until somebody says
+// what is to become of it.
+func TestANewClusterWithOtherData(t *testing.T) {
+	const verdict = "it has other keys"
+	withheld := func(t *testing.T) *world {
+		w := newCluster(t)
+		w.fails[Compare], w.differs = verdict, true
+		w.ends(Comparing, after, verdict+" — so that no member runs: set spec.completion to RollBack, or delete this object, to have the volumes filled anew, or set it to Confirm if you know better")
+		delete(w.Agents, AgentKey{Kind: Compare})
+		delete(w.fails, Compare)
+		w.ends(Comparing, after, verdict)
+		if w.running || w.Cluster.Holder != w.Name || w.Recorded.Condition.Reason != ReasonFailed || len(w.Agents) > 0 {
+			t.Errorf("it runs: %v; %+v, agents %v", w.running, w.Recorded, w.Agents)
+		}
+		return w
+	}
+	t.Run("it is confirmed", func(t *testing.T) {
+		w := withheld(t)
+		w.Completion = ConfirmNow
+		w.ends(Completed, after)
+		if !w.running {
+			t.Error("no member runs")
+		}
+	})
+	for how, say := range map[string]func(w *world){
+		"it is rolled back": func(w *world) { w.Completion = RollItBack },
+		"it is deleted":     func(w *world) { w.Deleting = true },
+	} {
+		t.Run(how, func(t *testing.T) {
+			w := withheld(t)
+			say(w)
+			w.ends(Failed, after, " — the cluster waits for its first data")
+			if w.running || !w.Cluster.Begins || w.Cluster.Restored != core.Unsettled || w.Deleting != w.gone {
+				t.Errorf("it runs: %v; %+v, gone %v", w.running, w.Cluster, w.gone)
+			}
+			for member, claim := range w.Claims {
+				if claim.ClusterID != core.Unsettled {
+					t.Errorf("the claim of %s says %q", member, claim.ClusterID)
+				}
+			}
+			// The next one fills the volumes again. What it finds there is nothing to go back to.
+			next := newCluster(t)
+			next.Cluster, next.Claims, next.Name = w.Cluster, w.Claims, "next"
+			for member := range next.volumes {
+				next.volumes[member] = "bad"
+			}
+			next.ends(Completed, after)
+			if next.Recorded.EarlierID != "" || next.aside["demo-0"] != "" {
+				t.Errorf("%+v, aside %v", next.Recorded, next.aside)
+			}
+		})
+	}
+}
+
+// A new cluster that runs may have what clients have written: it goes on, although its EtcdRestore is deleted, and so does the comparison.
+func TestADeletionWhileANewClusterRuns(t *testing.T) {
+	for _, phase := range []string{Starting, Comparing, Restored} {
+		w := newCluster(t)
+		for w.Recorded.Phase != phase {
+			w.step()
+		}
+		for w.Cluster.Restored == "" {
+			w.step()
+		}
+		w.settleCluster()
+		w.Deleting = true
+		w.ends(Completed, after)
+		if !w.running || !w.gone || w.Cluster.Restored != after {
+			t.Errorf("in %s: it runs: %v; %+v, gone %v", phase, w.running, w.Cluster, w.gone)
+		}
+	}
+	w := newCluster(t)
+	for w.Recorded.Phase != Filling {
+		w.step()
+	}
+	w.Deleting = true
+	w.ends(Failed, "")
 }

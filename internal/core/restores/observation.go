@@ -50,6 +50,8 @@ type Observation struct {
 	// Backup is why the backup cannot be restored: not now, or with Refused never.
 	Backup  core.Problem
 	Refused core.Problem
+	// TrialTook is how long the trial of the backup took, if there was one: about what it takes to fill a volume.
+	TrialTook time.Duration
 	// Ahead is another EtcdRestore into the same cluster, which comes first.
 	Ahead core.Problem
 	// Safety is the safety backup.
@@ -71,7 +73,8 @@ type Cluster struct {
 	InMemory bool
 	// Begins is whether it waits for its first data.
 	Begins bool
-	// Holder is the EtcdRestore that holds it, and Restored etcd's ID of the data that it was last given.
+	// Holder is the EtcdRestore that holds it, and Restored etcd's ID of the data that it was last given; [core.Unsettled] if it waits for
+	// its first data again.
 	Holder   string
 	Restored string
 	// ClusterID is what its status says.
@@ -86,8 +89,13 @@ type Cluster struct {
 	Says string
 }
 
-// data is etcd's ID of what is on the volumes: after a restore the status is late.
-func (c Cluster) data() string { return cmp.Or(c.Restored, c.ClusterID) }
+// data is etcd's ID of what is on the volumes: after a restore the status is late. It is empty before the first data.
+func (c Cluster) data() string {
+	if c.Begins {
+		return ""
+	}
+	return cmp.Or(c.Restored, c.ClusterID)
+}
 
 // Safety is the backup that is made before.
 type Safety struct {
@@ -114,9 +122,11 @@ type AgentKey struct {
 type Agent struct {
 	Exists, Foreign, Leaving bool
 	Ended, Failed            bool
-	Trouble                  string
-	Checked                  *Checked
-	Filled                   *Filled
+	// Differs is whether it failed since the data is not what it ought to be. Else it could not find out.
+	Differs bool
+	Trouble string
+	Checked *Checked
+	Filled  *Filled
 }
 
 // Checked is what can be restored. Target is the revision that the last change which is archived has, if that is wanted; else it is 0.
@@ -231,7 +241,7 @@ type RemoveAgent struct{ AgentKey }
 // MarkClaims notes on a member's claims whose data they hold; an empty ID that this is not certain.
 type MarkClaims struct{ Member, ClusterID string }
 
-// LetGo lets the cluster run with the data of an etcd cluster.
+// LetGo lets the cluster run with the data of an etcd cluster, or with [core.Unsettled] wait for its first data again.
 type LetGo struct{ ClusterID string }
 
 func (Keep) action()        {}

@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -152,6 +153,7 @@ func TestArchiver(t *testing.T) {
 	s.settled()
 	s.archives()
 	s.tells("ArchiverFollows")
+	s.says("Archived", "ArchiverFollows", "every ")
 	from, c := s.archiveOf(at)
 	w := s.write()
 	written := func(more int64) {
@@ -206,6 +208,9 @@ func TestArchiver(t *testing.T) {
 	s.eventually("the operator says nothing of it", patience, func() error {
 		if _, count := s.series("etcd_operator_cluster_archiver_ready"); count != 0 {
 			return errors.New("there is the metric still")
+		}
+		if meta.FindStatusCondition(s.cluster().Status.Conditions, "Archived") != nil {
+			return errors.New("there is the condition still")
 		}
 		return nil
 	})

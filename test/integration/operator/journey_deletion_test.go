@@ -5,6 +5,8 @@ package operator
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -124,7 +126,8 @@ func TestARestoreIsDeletedInEachPhase(t *testing.T) {
 	}
 }
 
-// A cluster that waits for its first data gets it from another EtcdRestore when the one that was made for it is deleted.
+// A cluster that waits for its first data gets it from another EtcdRestore when the one that was made for it is deleted, on volumes which
+// have what that one has left; none of that stays.
 func TestABootstrapRestoreIsDeleted(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -133,9 +136,24 @@ func TestABootstrapRestoreIsDeleted(t *testing.T) {
 	j := journeys[slices.IndexFunc(journeys, func(j journey) bool { return strings.Contains(j.name, "begins") })]
 	j.prepare(s, "")
 	o.stop()
-	s.stopsIn("Filling", func() string { return j.phase(s, "") }, func() { j.begin(s, "") })
+	w := crash(1, true)
+	w.skip = only("create *v1.Job")
+	first := s.operateWith(operatorOptions{writes: w})
+	j.begin(s, "")
+	s.strikes(first, w)
 	restore := &v1alpha1.EtcdRestore{}
 	s.get(render.BootstrapRestore("demo"), restore)
+	s.eventually("the volume of the first member is filled", patience, func() error {
+		claim := &corev1.PersistentVolumeClaim{}
+		s.get(render.ClaimName(render.DataVolume, "demo-0"), claim)
+		mount := env.VolumeFolder(claim)
+		for _, path := range []string{"data", "restore-" + string(restore.UID)} {
+			if _, err := os.Stat(filepath.Join(mount, path)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	s.operate()
 	s.delete(restore)
 	s.eventually("another one completes", longPatience, func() error {
@@ -145,6 +163,60 @@ func TestABootstrapRestoreIsDeleted(t *testing.T) {
 		}
 		return s.restoreEnded(restore.Name, "Completed", 0, saved)
 	})
+	s.eventually("nothing is left of the first one", patience, s.nothingOnTheWay)
+}
+
+// A new cluster that has other data than its backup does not run until somebody says what is to become of it. Rolled back, it waits for
+// its first data again, and gets them from another EtcdRestore.
+func TestANewClusterWithOtherData(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	o := s.operate()
+	saved := s.seeded(1)
+	j := journeys[slices.IndexFunc(journeys, func(j journey) bool { return strings.Contains(j.name, "begins") })]
+	j.prepare(s, "")
+	o.stop()
+	s.stopsIn("Comparing", func() string { return j.phase(s, "") }, func() { j.begin(s, "") })
+	// What it is to have is noted as something else.
+	name := render.BootstrapRestore("demo")
+	restore := &v1alpha1.EtcdRestore{}
+	s.get(name, restore)
+	digest := restore.Status.Digest
+	s.note(name, func(r *v1alpha1.EtcdRestore) { r.Status.Digest = "another" })
+	s.operate()
+	s.restoreIs(name, "Comparing", "its volumes were filled with 5, with the digest another", "no member runs", "RollBack", "Confirm")
+	s.says("Available", "Restoring", "EtcdRestore "+name)
+	s.eventually("no member runs", patience, func() error {
+		if pods := s.pods(); len(pods) > 0 {
+			return fmt.Errorf("there are %d pods", len(pods))
+		}
+		return nil
+	})
+	s.changeRestore(name, v1alpha1.CompleteByRollBack)
+	s.restoreIs(name, "Failed", "the cluster waits for its first data")
+	s.says("Progressing", "Restoring", "waiting for the data of EtcdBackup seed")
+	s.get(name, restore)
+	s.delete(restore)
+	s.eventually("another one completes", longPatience, func() error {
+		now := &v1alpha1.EtcdRestore{}
+		if err := env.Client.Get(s.Context(), s.key(name), now); err != nil || now.UID == restore.UID || now.Status.Digest != digest {
+			return fmt.Errorf("UID %s, digest %s: %w", now.UID, now.Status.Digest, err)
+		}
+		return s.restoreEnded(name, "Completed", 0, saved)
+	})
+	s.eventually("nothing is left of the first one", patience, s.nothingOnTheWay)
+	s.checkOneCluster()
+}
+
+// note changes the status of a restore.
+func (s *scene) note(name string, change func(*v1alpha1.EtcdRestore)) {
+	s.Helper()
+	restore := &v1alpha1.EtcdRestore{}
+	s.get(name, restore)
+	change(restore)
+	if err := env.Client.Status().Update(s.Context(), restore); err != nil {
+		s.Fatal(err)
+	}
 }
 
 // Neither a backup nor a restore keeps a namespace from going.

@@ -91,17 +91,13 @@ func (s *scene) operateWith(options operatorOptions) *operator {
 	}
 	own := controller.Options{
 		Domain: "cluster.local", Operator: ownPods, Agents: render.Agents{Image: "etcd-operator:test", Version: "test"}, Concurrency: 4, Now: options.now,
+		Namespaces: options.namespaces,
 	}
 	if options.writes != nil {
 		own.WrapEtcd = options.writes.wrapEtcd
 	}
-	for _, add := range []func(ctrl.Manager, controller.Options) error{
-		controller.AddEtcdCluster, controller.AddEtcdBackup, controller.AddBackupSchedule, controller.AddEtcdRestore, controller.AddBootstrap,
-		controller.AddArchiver, controller.AddMirror, controller.AddDrill,
-	} {
-		if err := add(o.Manager, own); err != nil {
-			s.Fatalf("add a controller: %v", err)
-		}
+	if err := controller.Add(o.Manager, own); err != nil {
+		s.Fatalf("add the controllers: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
