@@ -75,6 +75,9 @@ func TestRefusals(t *testing.T) {
 		"drills by no schedule": {nil, func(spec *v1alpha1.EtcdClusterSpec) {
 			spec.Backup = &v1alpha1.BackupSpec{Drill: &v1alpha1.BackupDrill{Schedule: "@daily", TimeZone: "Mars"}}
 		}, `spec.backup.drill.timeZone is "Mars", which is no time zone: use a name such as Europe/Berlin`},
+		"drills in memory": {nil, func(spec *v1alpha1.EtcdClusterSpec) {
+			spec.Storage.Medium, spec.Backup = v1alpha1.StorageMediumMemory, &v1alpha1.BackupSpec{Drill: &v1alpha1.BackupDrill{Schedule: "@daily"}}
+		}, "spec.backup.drill needs spec.storage.medium Disk, not Memory: the data of a backup is put on volumes before members start; remove it"},
 		"backups by no schedule": {nil, func(spec *v1alpha1.EtcdClusterSpec) {
 			spec.Backup = &v1alpha1.BackupSpec{Schedule: "@daily", TimeZone: "Mars"}
 		}, `spec.backup.timeZone is "Mars", which is no time zone: use a name such as Europe/Berlin`},
