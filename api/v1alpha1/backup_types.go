@@ -36,7 +36,7 @@ type BackupSpec struct {
 	// +optional
 	TimeZone string `json:"timeZone,omitempty"`
 
-	// Suspend stops making and removing backups by schedule, and beginning drills.
+	// Suspend stops making and removing backups by schedule, and drills.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
@@ -50,7 +50,7 @@ type BackupSpec struct {
 	// +optional
 	Retention BackupRetention `json:"retention,omitzero"`
 
-	// Drill restores the newest backup into a cluster of its own now and then, and tells how long that takes.
+	// Drill tries now and then whether a backup can be restored, and how long that takes.
 	// +optional
 	Drill *BackupDrill `json:"drill,omitempty"`
 
@@ -124,31 +124,19 @@ type BackupRetention struct {
 	KeepMonthly int32 `json:"keepMonthly,omitempty"`
 }
 
-// BackupDrill is when the way back is tried: an EtcdCluster <cluster>-drill of one member begins with the newest complete backup, and with
-// all that was archived since if changes are archived continuously. When it serves all of that it is removed with its volume.
+// BackupDrill is when the newest backup is restored into an EtcdCluster of its own, with -drill at the end of its name.
 type BackupDrill struct {
-	// Schedule is when, in the form of cron, as that of backups.
-	// +kubebuilder:validation:MinLength=1
+	// Schedule is as that of backups.
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[0-9A-Za-z*/,?-]+( +[0-9A-Za-z*/,?-]+){4})$')",message="schedule has five fields as in cron (minute hour day-of-month month day-of-week), such as 15 3 * * *, or is @hourly, @daily, @weekly or @monthly"
+	// +kubebuilder:validation:Pattern=`^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|[0-9A-Za-z*/,?-]+( +[0-9A-Za-z*/,?-]+){4})$`
 	// +required
 	Schedule string `json:"schedule"`
 
-	// TimeZone is that of the schedule, such as Europe/Berlin; UTC if it is left out.
-	// +kubebuilder:validation:MinLength=1
+	// TimeZone is UTC if it is left out.
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$`
 	// +optional
 	TimeZone string `json:"timeZone,omitempty"`
-
-	// Timeout is after what time a drill that has not ended has failed.
-	// +kubebuilder:default="4h"
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MinLength=2
-	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule=`self.matches('^[0-9]') && self.matches('^([0-9]{1,6}([.][0-9]{1,9})?h)?([0-9]{1,6}([.][0-9]{1,9})?m)?([0-9]{1,6}([.][0-9]{1,9})?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('168h')`,message="spec.backup.drill.timeout must be a duration of hours, minutes and seconds from 1m to 168h, e.g. 4h",messageExpression=`'spec.backup.drill.timeout is %s, must be a duration of hours, minutes and seconds from 1m to 168h, e.g. 4h'.format([self])`
-	// +optional
-	Timeout metav1.Duration `json:"timeout,omitzero"`
 }
 
 // ContinuousBackup is how all changes are stored.

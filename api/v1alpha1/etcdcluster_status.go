@@ -26,8 +26,7 @@ type EtcdClusterStatus struct {
 	Phase Phase `json:"phase,omitempty"`
 
 	// Conditions are Available (a quorum serves linearizable reads and writes), Progressing (the operator is
-	// changing something, or waits to) and Degraded (something is wrong that the cluster survives, or does not); and with
-	// spec.backup.drill Drilled (the last drill has restored what it was to).
+	// changing something, or waits to) and Degraded (something is wrong that the cluster survives, or does not).
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=16
@@ -99,7 +98,7 @@ type EtcdClusterStatus struct {
 	// +optional
 	Auth *AuthStatus `json:"auth,omitempty"`
 
-	// Backup is what has become of drills, if there are to be any.
+	// Backup is what has become of drills.
 	// +optional
 	Backup *BackupStatus `json:"backup,omitempty"`
 
@@ -211,18 +210,28 @@ type AuthUserStatus struct {
 
 // BackupStatus is what has become of drills.
 type BackupStatus struct {
-	// Drill is the one that runs, or the last one.
+	// Drill is the last one.
 	// +optional
 	Drill *DrillStatus `json:"drill,omitempty"`
 
-	// SucceededDrill is the last one that has restored what it was to: how long it took is how long a restore takes.
-	// +optional
-	SucceededDrill *DrillStatus `json:"succeededDrill,omitempty"`
-
-	// DrillWaitsFor is why one that is due has not begun.
+	// DrillWaitsFor is why none begins.
 	// +kubebuilder:validation:MaxLength=32768
 	// +optional
 	DrillWaitsFor string `json:"drillWaitsFor,omitempty"`
+
+	// DrillSucceededAt is when one last succeeded.
+	// +optional
+	DrillSucceededAt *metav1.Time `json:"drillSucceededAt,omitempty"`
+
+	// DrillTook is how long that took.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +optional
+	DrillTook *metav1.Duration `json:"drillTook,omitempty"`
+
+	// DrillRevision is what it restored.
+	// +optional
+	DrillRevision int64 `json:"drillRevision,omitempty"`
 }
 
 // DrillOutcome is what has become of a drill.
@@ -232,43 +241,20 @@ type DrillOutcome string
 
 // DrillStatus is a drill.
 type DrillStatus struct {
-	// Outcome is Running, Succeeded or Failed.
+	// Outcome of it.
 	// +optional
 	Outcome DrillOutcome `json:"outcome,omitempty"`
 
-	// Message is what was found, or went wrong.
-	// +kubebuilder:validation:MaxLength=32768
-	// +optional
-	Message string `json:"message,omitempty"`
-
-	// ScheduledAt is when it was due, StartedAt when its EtcdCluster was made.
-	// +optional
-	ScheduledAt *metav1.Time `json:"scheduledAt,omitempty"`
-
-	// StartedAt is when its EtcdCluster was made.
-	// +optional
-	StartedAt *metav1.Time `json:"startedAt,omitempty"`
-
-	// EndedAt is when it had succeeded or failed.
-	// +optional
-	EndedAt *metav1.Time `json:"endedAt,omitempty"`
-
-	// Took is how long it took from when its EtcdCluster was made until that served, and all its data was compared.
-	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:MaxLength=32
-	// +optional
-	Took *metav1.Duration `json:"took,omitempty"`
-
-	// Backup is the EtcdBackup that it began with.
+	// Backup is the EtcdBackup.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Backup string `json:"backup,omitempty"`
 
-	// Revision is that which was restored, and Keys how many keys it has.
+	// ScheduledAt is when it was due.
 	// +optional
-	Revision int64 `json:"revision,omitempty"`
+	ScheduledAt *metav1.Time `json:"scheduledAt,omitempty"`
 
-	// Keys is how many keys were restored.
+	// EndedAt is when it ended.
 	// +optional
-	Keys int64 `json:"keys,omitempty"`
+	EndedAt *metav1.Time `json:"endedAt,omitempty"`
 }

@@ -12,7 +12,7 @@ import (
 // TestDrills: what alerts are made of.
 func TestDrills(t *testing.T) {
 	t.Cleanup(func() { metrics.Drills("default", "demo", drills.Decision{}) })
-	good := &drills.Run{Outcome: drills.Succeeded, Ended: time.Unix(100, 0), Took: 42 * time.Second}
+	good := &drills.Success{Ended: time.Unix(100, 0), Took: 42 * time.Second}
 	pending := core.Condition{Type: drills.Drilled, Status: core.Unknown, Reason: drills.ReasonPending}
 	failed := core.Condition{Type: drills.Drilled, Status: core.False, Reason: drills.ReasonFailed}
 	next := drills.Decision{Next: time.Unix(1000, 0), Overdue: time.Unix(2000, 0)}

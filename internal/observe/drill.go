@@ -31,8 +31,27 @@ type ObservedDrill struct {
 	Volume int64
 }
 
-// defaultDrillTimeout is that of the API.
-const defaultDrillTimeout = 4 * time.Hour
+// longestDrilled is how long the name of a cluster may be of which there are drills: that of the drill's is longer.
+const longestDrilled = 34
+
+// drillRefused is why there can be no drills of a cluster.
+func drillRefused(c *v1alpha1.EtcdCluster) core.Problem {
+	refused := func(format string, values ...any) core.Problem {
+		return core.Problem{Reason: reasonDrillRefused, Message: fmt.Sprintf("spec.backup.drill "+format, values...)}
+	}
+	switch b := c.Spec.Backup; {
+	case b == nil || b.Drill == nil:
+	case len(c.Name) > longestDrilled:
+		return refused("needs a metadata.name of at most %d characters, and %s has %d: the EtcdCluster of a drill is called %s; remove it, or try a restore by hand",
+			longestDrilled, c.Name, len(c.Name), render.DrillName("<name>"))
+	case c.Spec.Storage.Medium == v1alpha1.StorageMediumMemory:
+		return refused("needs spec.storage.medium Disk, not Memory: the data of a backup is put on volumes before members start; remove it")
+	}
+	return core.Problem{}
+}
+
+// reasonDrillRefused is that of a cluster of which there can be no drills.
+const reasonDrillRefused core.Reason = "DrillRefused"
 
 // ObserveDrill reads all about the drills of a cluster. The object is to be read live: what was done already must be known.
 func (o *Observer) ObserveDrill(ctx context.Context, cluster *v1alpha1.EtcdCluster) (ObservedDrill, error) {
@@ -42,10 +61,7 @@ func (o *Observer) ObserveDrill(ctx context.Context, cluster *v1alpha1.EtcdClust
 		Blocked: blocksDrills(built), Recorded: RecordedDrills(cluster),
 	}}
 	if b := cluster.Spec.Backup; b != nil && b.Drill != nil {
-		observed.Spec = &drills.Spec{Schedule: b.Drill.Schedule, TimeZone: b.Drill.TimeZone, Suspended: b.Suspend, Timeout: b.Drill.Timeout.Duration}
-		if observed.Spec.Timeout == 0 {
-			observed.Spec.Timeout = defaultDrillTimeout
-		}
+		observed.Spec = &drills.Spec{Schedule: b.Drill.Schedule, TimeZone: b.Drill.TimeZone, Suspended: b.Suspend}
 	}
 	if err := o.drill(ctx, built, &observed); err != nil || observed.Live != nil || observed.Spec == nil {
 		return observed, err
@@ -72,7 +88,10 @@ func (o *Observer) ObserveDrill(ctx context.Context, cluster *v1alpha1.EtcdClust
 
 // blocksDrills is why no drill of a cluster may begin; empty if one may.
 func blocksDrills(c render.Cluster) string {
+	refused := drillRefused(c.EtcdCluster)
 	switch {
+	case !refused.IsZero():
+		return refused.Message
 	case c.Spec.Paused:
 		return "spec.paused is true: set it to false"
 	case c.HeldBy() != "":
@@ -211,23 +230,18 @@ func RecordedDrills(cluster *v1alpha1.EtcdCluster) drills.Report {
 		report.Condition = readCondition(*c)
 	}
 	if b := cluster.Status.Backup; b != nil {
-		report.Last, report.Good, report.WaitsFor = recordedDrill(b.Drill), recordedDrill(b.SucceededDrill), b.DrillWaitsFor
+		report.WaitsFor = b.DrillWaitsFor
+		if last := b.Drill; last != nil {
+			report.Last = &drills.Run{Outcome: string(last.Outcome), Backup: last.Backup, Scheduled: timeOf(last.ScheduledAt), Ended: timeOf(last.EndedAt)}
+		}
+		if b.DrillSucceededAt != nil {
+			report.Good = &drills.Success{Ended: b.DrillSucceededAt.Time, Revision: b.DrillRevision}
+			if b.DrillTook != nil {
+				report.Good.Took = b.DrillTook.Duration
+			}
+		}
 	}
 	return report
-}
-
-func recordedDrill(s *v1alpha1.DrillStatus) *drills.Run {
-	if s == nil {
-		return nil
-	}
-	run := &drills.Run{
-		Outcome: string(s.Outcome), Message: s.Message, Scheduled: timeOf(s.ScheduledAt), Started: timeOf(s.StartedAt), Ended: timeOf(s.EndedAt),
-		Backup: s.Backup, Revision: s.Revision, Keys: s.Keys,
-	}
-	if s.Took != nil {
-		run.Took = s.Took.Duration
-	}
-	return run
 }
 
 // DrillsStatus is what of the status of an EtcdCluster is about drills.
@@ -243,7 +257,16 @@ func DrillStatus(report drills.Report, generation int64) DrillsStatus {
 		writeCondition(&status.Conditions, c, generation)
 	}
 	if report.Last != nil || report.Good != nil || report.WaitsFor != "" {
-		status.Backup = &v1alpha1.BackupStatus{Drill: drillStatus(report.Last), SucceededDrill: drillStatus(report.Good), DrillWaitsFor: report.WaitsFor}
+		status.Backup = &v1alpha1.BackupStatus{DrillWaitsFor: report.WaitsFor}
+	}
+	if last := report.Last; last != nil {
+		status.Backup.Drill = &v1alpha1.DrillStatus{
+			Outcome: v1alpha1.DrillOutcome(last.Outcome), Backup: last.Backup, ScheduledAt: timeTo(last.Scheduled), EndedAt: timeTo(last.Ended),
+		}
+	}
+	if good := report.Good; good != nil {
+		status.Backup.DrillSucceededAt, status.Backup.DrillRevision = timeTo(good.Ended), good.Revision
+		status.Backup.DrillTook = &metav1.Duration{Duration: good.Took}
 	}
 	return status
 }
@@ -253,20 +276,6 @@ func DrillStatusOf(cluster *v1alpha1.EtcdCluster) DrillsStatus {
 	status := DrillsStatus{Backup: cluster.Status.Backup}
 	if c := meta.FindStatusCondition(cluster.Status.Conditions, drills.Drilled); c != nil {
 		status.Conditions = append(status.Conditions, *c)
-	}
-	return status
-}
-
-func drillStatus(run *drills.Run) *v1alpha1.DrillStatus {
-	if run == nil {
-		return nil
-	}
-	status := &v1alpha1.DrillStatus{
-		Outcome: v1alpha1.DrillOutcome(run.Outcome), Message: run.Message, ScheduledAt: timeTo(run.Scheduled), StartedAt: timeTo(run.Started),
-		EndedAt: timeTo(run.Ended), Backup: run.Backup, Revision: run.Revision, Keys: run.Keys,
-	}
-	if run.Took > 0 {
-		status.Took = &metav1.Duration{Duration: run.Took}
 	}
 	return status
 }

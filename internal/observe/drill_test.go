@@ -138,7 +138,9 @@ func TestWhatIsNoDrill(t *testing.T) {
 
 func TestWhatBlocksDrills(t *testing.T) {
 	for says, change := range map[string]func(*v1alpha1.EtcdCluster){
-		"":                          func(*v1alpha1.EtcdCluster) {},
+		"": func(*v1alpha1.EtcdCluster) {},
+		"spec.backup.drill needs spec.storage.medium Disk":                                                             func(c *v1alpha1.EtcdCluster) { c.Spec.Storage.Medium = v1alpha1.StorageMediumMemory },
+		"spec.backup.drill needs a metadata.name of at most 34 characters, and " + strings.Repeat("a", 35) + " has 35": func(c *v1alpha1.EtcdCluster) { c.Name = strings.Repeat("a", 35) },
 		"spec.paused is true":       func(c *v1alpha1.EtcdCluster) { c.Spec.Paused = true },
 		"EtcdRestore undo holds":    func(c *v1alpha1.EtcdCluster) { c.Annotations = map[string]string{render.AnnotationRestore: "undo"} },
 		"the cluster hibernates":    func(c *v1alpha1.EtcdCluster) { c.Spec.Size = new(int32(0)) },
@@ -187,9 +189,9 @@ func TestWhichBackupIsTried(t *testing.T) {
 
 func TestDrillStatusIsReadAsItIsWritten(t *testing.T) {
 	at := now.Truncate(time.Second).UTC()
-	good := &drills.Run{Outcome: drills.Succeeded, Message: "well", Scheduled: at, Started: at, Ended: at, Took: 42 * time.Second, Backup: "b", Revision: 7, Keys: 3}
+	good := &drills.Success{Ended: at, Took: 42 * time.Second, Revision: 7}
 	report := drills.Report{
-		Last: &drills.Run{Outcome: drills.Running, Message: "on its way", Scheduled: at, Started: at, Backup: "c"}, Good: good, WaitsFor: "something",
+		Last: &drills.Run{Outcome: drills.Running, Scheduled: at, Backup: "c"}, Good: good, WaitsFor: "something",
 		Condition: core.Condition{Type: drills.Drilled, Status: core.True, Reason: drills.ReasonSucceeded, Message: "well", Since: at},
 	}
 	cluster := drilled().cluster

@@ -70,6 +70,7 @@ func (o *Observer) Review(ctx context.Context, before, wanted *v1alpha1.EtcdClus
 		r.reviewSchedule(schedule.Field, b.Schedule, b.TimeZone)
 	}
 	if b := wanted.Spec.Backup; b != nil && b.Drill != nil {
+		r.refuse(drillRefused(wanted))
 		r.reviewSchedule(drills.Field, b.Drill.Schedule, b.Drill.TimeZone)
 	}
 	o.reviewClasses(ctx, c, r)

@@ -57,21 +57,30 @@ func TestRefusals(t *testing.T) {
 		change func(*v1alpha1.EtcdClusterSpec)
 		want   string
 	}{
-		"the next minor":                   {[]string{"3.6.16"}, version("3.7.3"), ""},
-		"two minors, by way of the one":    {[]string{"3.5.20"}, version("3.7.3"), ""},
-		"amid an upgrade, back":            {[]string{"3.7.3", "3.6.16"}, version("3.6.16"), ""},
-		"back by two minors":               {[]string{"3.7.3"}, version("3.5.33"), ""},
-		"an older patch":                   {[]string{"3.6.16"}, version("3.6.12"), ""},
-		"of members that nobody has seen":  {nil, version("3.5.11"), ""},
-		"back too far":                     {[]string{"3.6.16"}, version("3.5.11"), "spec.version is 3.5.11 but a member runs 3.6.16, from which etcd goes back to 3.5.26 or a later 3.5 only; set it to one of these"},
-		"back too far, by way of another":  {[]string{"3.7.3"}, version("3.5.11"), "spec.version is 3.5.11 but a member runs 3.7.3, from which etcd goes back to 3.5.26 or a later 3.5 only; set it to one of these"},
-		"back too far, amid an upgrade":    {[]string{"3.6.16", "3.7.3"}, version("3.6.2"), "spec.version is 3.6.2 but a member runs 3.7.3, from which etcd goes back to 3.6.11 or a later 3.6 only; set it to one of these"},
-		"from one that nobody knows":       {[]string{"3.9.0"}, version("3.7.3"), ""},
-		"from one that is none":            {[]string{"three"}, version("3.7.3"), `a member runs version "three", which is not one that the operator knows`},
-		"a way that nobody knows":          {[]string{"3.10.0"}, version("3.7.3"), ""},
-		"another major":                    {[]string{"4.0.0"}, version("3.7.3"), "spec.version is 3.7.3 but members run 4.0.0: the major version cannot change"},
-		"volumes that the data fits in":    {[]string{"3.6.16"}, func(spec *v1alpha1.EtcdClusterSpec) { spec.Storage.Size = new(resource.MustParse("2Gi")) }, ""},
-		"volumes that the data has left":   {[]string{"3.6.16"}, small, "spec.storage.size asks for volumes of 1280 MiB, but the database of member demo-0 has 1024 MiB: volumes need one and a half times that, for log and snapshots; ask for more, or compact and defragment first"},
+		"the next minor":                  {[]string{"3.6.16"}, version("3.7.3"), ""},
+		"two minors, by way of the one":   {[]string{"3.5.20"}, version("3.7.3"), ""},
+		"amid an upgrade, back":           {[]string{"3.7.3", "3.6.16"}, version("3.6.16"), ""},
+		"back by two minors":              {[]string{"3.7.3"}, version("3.5.33"), ""},
+		"an older patch":                  {[]string{"3.6.16"}, version("3.6.12"), ""},
+		"of members that nobody has seen": {nil, version("3.5.11"), ""},
+		"back too far":                    {[]string{"3.6.16"}, version("3.5.11"), "spec.version is 3.5.11 but a member runs 3.6.16, from which etcd goes back to 3.5.26 or a later 3.5 only; set it to one of these"},
+		"back too far, by way of another": {[]string{"3.7.3"}, version("3.5.11"), "spec.version is 3.5.11 but a member runs 3.7.3, from which etcd goes back to 3.5.26 or a later 3.5 only; set it to one of these"},
+		"back too far, amid an upgrade":   {[]string{"3.6.16", "3.7.3"}, version("3.6.2"), "spec.version is 3.6.2 but a member runs 3.7.3, from which etcd goes back to 3.6.11 or a later 3.6 only; set it to one of these"},
+		"from one that nobody knows":      {[]string{"3.9.0"}, version("3.7.3"), ""},
+		"from one that is none":           {[]string{"three"}, version("3.7.3"), `a member runs version "three", which is not one that the operator knows`},
+		"a way that nobody knows":         {[]string{"3.10.0"}, version("3.7.3"), ""},
+		"another major":                   {[]string{"4.0.0"}, version("3.7.3"), "spec.version is 3.7.3 but members run 4.0.0: the major version cannot change"},
+		"volumes that the data fits in":   {[]string{"3.6.16"}, func(spec *v1alpha1.EtcdClusterSpec) { spec.Storage.Size = new(resource.MustParse("2Gi")) }, ""},
+		"volumes that the data has left":  {[]string{"3.6.16"}, small, "spec.storage.size asks for volumes of 1280 MiB, but the database of member demo-0 has 1024 MiB: volumes need one and a half times that, for log and snapshots; ask for more, or compact and defragment first"},
+		"drills by no schedule": {nil, func(spec *v1alpha1.EtcdClusterSpec) {
+			spec.Backup = &v1alpha1.BackupSpec{Drill: &v1alpha1.BackupDrill{Schedule: "@daily", TimeZone: "Mars"}}
+		}, `spec.backup.drill.timeZone is "Mars", which is no time zone: use a name such as Europe/Berlin`},
+		"drills in memory": {nil, func(spec *v1alpha1.EtcdClusterSpec) {
+			spec.Storage.Medium, spec.Backup = v1alpha1.StorageMediumMemory, &v1alpha1.BackupSpec{Drill: &v1alpha1.BackupDrill{Schedule: "@daily"}}
+		}, "spec.backup.drill needs spec.storage.medium Disk, not Memory: the data of a backup is put on volumes before members start; remove it"},
+		"backups by no schedule": {nil, func(spec *v1alpha1.EtcdClusterSpec) {
+			spec.Backup = &v1alpha1.BackupSpec{Schedule: "@daily", TimeZone: "Mars"}
+		}, `spec.backup.timeZone is "Mars", which is no time zone: use a name such as Europe/Berlin`},
 		"what was wrong before, unchanged": {[]string{"4.0.0"}, func(spec *v1alpha1.EtcdClusterSpec) { spec.Paused = true }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

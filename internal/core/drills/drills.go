@@ -20,9 +20,10 @@ const Field = "spec.backup.drill"
 type Spec struct {
 	Schedule, TimeZone string
 	Suspended          bool
-	// Timeout is after what time a drill that has not ended has failed.
-	Timeout time.Duration
 }
+
+// Timeout is after what time a drill that has not ended has failed.
+const Timeout = 4 * time.Hour
 
 // Observation is all that a decision is made from.
 type Observation struct {
@@ -70,16 +71,21 @@ const (
 
 // Run is what is told of a drill.
 type Run struct {
-	Outcome, Message          string
-	Scheduled, Started, Ended time.Time
-	Took                      time.Duration
-	Backup                    string
-	Revision, Keys            int64
+	Outcome, Backup  string
+	Scheduled, Ended time.Time
+}
+
+// Success is a drill that has restored what it was to.
+type Success struct {
+	Ended    time.Time
+	Took     time.Duration
+	Revision int64
 }
 
 // Report is what is told of drills. The last one that runs or has ended is nil if there was none, as is the last that has succeeded.
 type Report struct {
-	Last, Good *Run
+	Last *Run
+	Good *Success
 	// WaitsFor is why one that is due has not begun.
 	WaitsFor  string
 	Condition core.Condition
@@ -162,45 +168,43 @@ func Decide(o Observation) (Decision, error) {
 // follow looks what has become of a drill.
 func (o Observation) follow(d *Decision) {
 	seen := o.Drill
-	run := Run{Outcome: Running, Scheduled: seen.Scheduled, Started: seen.Started, Backup: seen.Backup}
+	run := Run{Outcome: Running, Scheduled: seen.Scheduled, Backup: seen.Backup}
 	last := o.Recorded.Last
-	known := last != nil && last.Started.Equal(seen.Started) && last.Scheduled.Equal(seen.Scheduled)
+	known := last != nil && last.Scheduled.Equal(seen.Scheduled)
 	d.LookAgain = running
 	switch age := o.Now.Sub(seen.Started); {
 	case known && last.Outcome != Running:
 		d.End = !seen.Leaving
 	case seen.Completed && seen.Available:
-		run.Revision, run.Keys, run.Took = seen.Revision, seen.Keys, max(seen.Compared.Sub(seen.Started), 0)
+		took := max(seen.Compared.Sub(seen.Started), 0)
+		d.Report.Good = &Success{Ended: o.Now, Took: took, Revision: seen.Revision}
 		o.ends(d, run, Succeeded, fmt.Sprintf("the EtcdBackup %s was restored into a cluster of its own within %s: %d keys at revision %d, which were compared",
-			run.Backup, run.Took.Round(time.Second), run.Keys, run.Revision))
+			run.Backup, took.Round(time.Second), seen.Keys, seen.Revision))
 		d.End = !seen.Leaving
 	case seen.Failed:
 		o.ends(d, run, Failed, fmt.Sprintf("the EtcdBackup %s could not be restored: %s", run.Backup, seen.Says))
 		d.End = !seen.Leaving
 	case seen.Leaving:
 		o.ends(d, run, Failed, fmt.Sprintf("the EtcdCluster %s was deleted before the drill had ended", o.Name))
-	case age > o.Spec.Timeout:
-		o.ends(d, run, Failed, fmt.Sprintf("the EtcdBackup %s was not restored within %s, which is spec.backup.drill.timeout: %s",
-			run.Backup, o.Spec.Timeout, cmp.Or(seen.Says, "nothing was heard of its EtcdRestore")))
+	case age > Timeout:
+		o.ends(d, run, Failed, fmt.Sprintf("the EtcdBackup %s was not restored within %s: %s", run.Backup, Timeout, cmp.Or(seen.Says, "nothing was heard of its EtcdRestore")))
 		d.End = true
 	default:
-		run.Message = cmp.Or(seen.Says, "the EtcdCluster is made")
 		if !known {
 			d.tell(false, ReasonBegun, fmt.Sprintf("the EtcdBackup %s is restored into the EtcdCluster %s, to see whether it can be and how long that takes", run.Backup, o.Name))
 		}
 		d.Report.Last = &run
-		d.LookAgain = min(running, o.Spec.Timeout-age+soon)
+		d.LookAgain = min(running, Timeout-age+soon)
 	}
 }
 
 // ends records the end of a drill.
 func (o Observation) ends(d *Decision, run Run, outcome, message string) {
-	run.Outcome, run.Message, run.Ended = outcome, message, o.Now
+	run.Outcome, run.Ended = outcome, o.Now
 	d.Report.Last = &run
 	status, reason := core.False, ReasonFailed
 	if outcome == Succeeded {
 		status, reason = core.True, ReasonSucceeded
-		d.Report.Good = &run
 	}
 	next := core.Condition{Type: Drilled, Status: status, Reason: reason, Message: message, Since: o.Now}
 	if before := o.Recorded.Condition; before.Status == status {
@@ -247,18 +251,16 @@ func (o Observation) overdue(d *Decision, parsed cron.Schedule) {
 		return
 	}
 	last := o.Since
-	if good := d.Report.Good; good != nil && good.Scheduled.After(last) {
-		last = good.Scheduled
+	if good := d.Report.Good; good != nil && good.Ended.After(last) {
+		last = good.Ended
 	}
 	second := parsed.Next(parsed.Next(last))
 	if second.IsZero() {
 		return
 	}
-	d.Overdue = second.Add(o.Spec.Timeout)
-	if run := d.Report.Last; run != nil && run.Outcome == Running {
-		if until := run.Started.Add(o.Spec.Timeout); until.After(d.Overdue) {
-			d.Overdue = until
-		}
+	d.Overdue = second.Add(Timeout)
+	if run := o.Drill; run != nil && run.Started.Add(Timeout).After(d.Overdue) {
+		d.Overdue = run.Started.Add(Timeout)
 	}
 }
 

@@ -69,8 +69,8 @@ func (s *scene) noDrill() {
 func TestDrills(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	var days atomic.Int64
-	s.operateWith(operatorOptions{now: func() time.Time { return time.Now().AddDate(0, 0, int(days.Load())) }})
+	var hours atomic.Int64
+	s.operateWith(operatorOptions{now: func() time.Time { return time.Now().Add(time.Duration(hours.Load()) * time.Hour) }})
 	store := s.store()
 	s.create(s.demo(1, continuous(store), func(spec *v1alpha1.EtcdClusterSpec) {
 		spec.PodTemplate.Metadata.Labels = map[string]v1alpha1.LabelValue{"app": "store"}
@@ -87,9 +87,9 @@ func TestDrills(t *testing.T) {
 	from, archived := s.archiveOf(store)
 	s.archived(from, archived, last)
 
-	days.Store(1)
+	hours.Store(1)
 	s.change(func(spec *v1alpha1.EtcdClusterSpec) { // The clock of the API server is another one.
-		spec.Backup.Drill = &v1alpha1.BackupDrill{Schedule: "@daily", Timeout: metav1.Duration{Duration: 168 * time.Hour}}
+		spec.Backup.Drill = &v1alpha1.BackupDrill{Schedule: "@hourly"}
 	})
 	drill := &v1alpha1.EtcdCluster{}
 	s.eventually("the drill has begun", patience, func() error { return env.Client.Get(t.Context(), s.key("demo-drill"), drill) })
@@ -107,15 +107,15 @@ func TestDrills(t *testing.T) {
 		return nil
 	})
 	done := s.drillIs(v1alpha1.DrillOutcome(drills.Succeeded), "EtcdBackup newest", "21 keys", fmt.Sprintf("at revision %d", last))
-	if d := done.SucceededDrill; d == nil || d.Took == nil || d.Took.Duration <= 0 || d.Backup != "newest" || d.Revision != last || d.Keys != 21 {
-		t.Errorf("it says %+v", d)
+	if done.DrillSucceededAt == nil || done.DrillTook == nil || done.DrillTook.Duration <= 0 || done.Drill.Backup != "newest" || done.DrillRevision != last {
+		t.Errorf("it says %+v", done)
 	}
 	s.noDrill()
 	s.tells("DrillBegun")
 	s.tells("DrillSucceeded")
 	s.eventually("it is measured", patience, func() error {
 		took, failing := s.metric("etcd_operator_drill_last_success_seconds"), s.metric("etcd_operator_drill_failing")
-		if took != done.SucceededDrill.Took.Seconds() || failing != 0 {
+		if took != done.DrillTook.Seconds() || failing != 0 {
 			return fmt.Errorf("it took %v, and failing is %v", took, failing)
 		}
 		return nil
@@ -127,7 +127,7 @@ func TestDrills(t *testing.T) {
 	foreign := s.demo(0)
 	foreign.Name = "demo-drill"
 	s.create(foreign)
-	days.Store(2)
+	hours.Store(2)
 	pause := func(value bool) { s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Paused = value }) }
 	waits := func(word string) {
 		t.Helper()
@@ -158,7 +158,7 @@ func TestDrills(t *testing.T) {
 	s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Backup.Continuous = nil })
 	pause(false)
 	failed := s.drillIs(v1alpha1.DrillOutcome(drills.Failed), "EtcdBackup newest could not be restored", "without its manifest it is no backup")
-	if d := failed.SucceededDrill; d == nil || d.Revision != last || failed.Drill.Took != nil {
+	if failed.DrillSucceededAt == nil || failed.DrillRevision != last {
 		t.Errorf("it says %+v", failed)
 	}
 	s.noDrill()

@@ -37,7 +37,9 @@ func (s *scene) restoreIs(name string, phase v1alpha1.RestorePhase, words ...str
 	s.Helper()
 	restore := &v1alpha1.EtcdRestore{}
 	s.eventually(fmt.Sprintf("restore %s is %s", name, phase), longPatience, func() error {
-		s.get(name, restore)
+		if err := env.Client.Get(s.Context(), s.key(name), restore); err != nil {
+			return err // That of a new cluster is made a moment later.
+		}
 		said := meta.FindStatusCondition(restore.Status.Conditions, "Complete")
 		if restore.Status.Phase != phase || said == nil {
 			return fmt.Errorf("phase %s, conditions %+v", restore.Status.Phase, restore.Status.Conditions)

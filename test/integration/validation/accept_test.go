@@ -267,7 +267,7 @@ backup:
   suspend: true
   verification: {mode: Sampled, every: 10}
   retention: {keepLast: 3, keepWithin: 72h, keepDaily: 7, keepWeekly: 4, keepMonthly: 12}
-  drill: {schedule: 30 4 * * SUN, timeZone: Europe/Berlin, timeout: 168h}
+  drill: {schedule: 30 4 * * SUN, timeZone: Europe/Berlin}
   continuous: {flushInterval: 1s, segmentSize: 64Mi, keepFor: 87600h, baseEvery: 10m}
 `
 

@@ -2,8 +2,6 @@
 
 package validation
 
-import "strings"
-
 // s3 is a spec whose backups go to a bucket with something more in it.
 func s3(more string) string { return "backup: {store: {s3: {bucket: etcd, " + more + "}}}" }
 
@@ -75,14 +73,9 @@ var backupRefusals = []refusal{
 	{name: "bases seldom", spec: backed("continuous: {baseEvery: 721h}"), want: []string{"spec.backup.continuous.baseEvery", "721h", "from 10m to 720h"}},
 	{name: "bases never", spec: backed("continuous: {baseEvery: -24h}"), want: []string{"spec.backup.continuous.baseEvery", "-24h", "from 10m to 720h"}},
 	{name: "a drill at no time", spec: backed("drill: {}"), want: []string{"spec.backup.drill.schedule", "Required"}},
-	{name: "a drill in words", spec: backed("drill: {schedule: each week}"), want: []string{"spec.backup.drill.schedule", "five fields"}},
-	{name: "a drill by an empty schedule", spec: backed("drill: {schedule: ''}"), want: []string{"spec.backup.drill.schedule", "at least 1"}},
+	{name: "a drill in words", spec: backed("drill: {schedule: each week}"), want: []string{"spec.backup.drill.schedule", "each week"}},
+	{name: "a drill by an empty schedule", spec: backed("drill: {schedule: ''}"), want: []string{"spec.backup.drill.schedule"}},
 	{name: "a drill in a zone that leaves", spec: backed("drill: {schedule: '@weekly', timeZone: ../../etc/passwd}"), want: []string{"spec.backup.drill.timeZone", "../../etc/passwd"}},
-	{name: "a drill that is over at once", spec: backed("drill: {schedule: '@weekly', timeout: 59s}"), want: []string{"spec.backup.drill.timeout", "59s", "from 1m to 168h"}},
-	{name: "a drill without end", spec: backed("drill: {schedule: '@weekly', timeout: 169h}"), want: []string{"spec.backup.drill.timeout", "169h", "from 1m to 168h"}},
-	{name: "a drill of days", spec: backed("drill: {schedule: '@weekly', timeout: 1d}"), want: []string{"spec.backup.drill.timeout", "1d", "e.g. 4h"}},
-	{name: "a drill in memory", spec: "{size: 1, storage: {medium: Memory, size: 64Mi}, backup: {store: {volume: {claimName: a}}, drill: {schedule: '@weekly'}}}", want: []string{"spec.backup.drill", "needs spec.storage.medium Disk"}},
-	{name: "a drill under an over-long name", objectName: strings.Repeat("a", 35), spec: backed("drill: {schedule: '@weekly'}"), want: []string{"spec.backup.drill", "at most 34 characters", "has 35"}},
 	{name: "an image with a tag", spec: backed("agent: {repository: 'registry.example.com/etcd:v3.6.16'}"), want: []string{"spec.backup.agent.repository"}},
 	{name: "data in memory", spec: "{size: 1, storage: {medium: Memory, size: 64Mi}, bootstrap: {backupRef: {name: a}}}", want: []string{"spec.bootstrap", "needs spec.storage.medium Disk"}},
 	{name: "data of nothing", spec: "bootstrap: {}", want: []string{"spec.bootstrap", "set one of backupRef and source"}},
