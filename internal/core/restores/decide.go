@@ -296,7 +296,7 @@ func (o Observation) giveBack(d *Decision, id string) bool {
 	}
 	d.LookAgain = soon
 	if marked && (o.Cluster.Holder == o.Name || o.Cluster.Restored != id) {
-		d.Actions = append(d.Actions, LetGo{id})
+		d.Actions = append(d.Actions, LetGo{ClusterID: id, Rests: o.Recorded.Phase != RollingBack})
 		return false
 	}
 	return marked
@@ -358,7 +358,7 @@ func (o Observation) differs(d *Decision, verdict string) {
 	held := o.Cluster.Holder == o.Name
 	switch {
 	case o.Completion == ConfirmNow && held:
-		d.Actions, d.LookAgain = append(d.Actions, LetGo{o.Recorded.ClusterID}), soon
+		d.Actions, d.LookAgain = append(d.Actions, LetGo{ClusterID: o.Recorded.ClusterID, Rests: true}), soon
 		o.say(d, Comparing, ReasonFailed, verdict+" — that is confirmed: the members start")
 	case o.Completion == ConfirmNow:
 		o.say(d, Confirming, ReasonRestored, "confirmed although the comparison failed: "+verdict)
@@ -482,7 +482,7 @@ func (o Observation) empty(d *Decision, say func(string)) {
 	case o.disown(d, ""):
 		say("the volumes are nobody's")
 	default:
-		d.Actions = append(d.Actions, LetGo{core.Unsettled})
+		d.Actions = append(d.Actions, LetGo{ClusterID: core.Unsettled})
 		say("the cluster is to wait for its first data")
 	}
 }
@@ -513,7 +513,7 @@ func (o Observation) each(d *Decision, kind Kind) (done bool, trouble string) {
 	return done, trouble
 }
 
-// tidy removes what is left of the agents, and lets the object go.
+// tidy removes what is left of the agents, has the spec of the cluster carried out again, and lets the object go.
 func (o Observation) tidy(d *Decision) {
 	for key, agent := range o.Agents {
 		if agent.Exists && !agent.Foreign && !agent.Leaving && (!agent.Ended || !agent.Failed) {
@@ -521,6 +521,9 @@ func (o Observation) tidy(d *Decision) {
 		}
 	}
 	slices.SortFunc(d.Actions, func(a, b Action) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	if same := o.Cluster.UID == o.Recorded.ClusterUID; o.Cluster.Exists && same && o.Cluster.Rests == o.Name {
+		d.Actions = append(d.Actions, Settle{})
+	}
 	if o.Held {
 		d.Actions = append(d.Actions, Release{})
 	}
