@@ -346,7 +346,7 @@ func comparisonFails(differs bool) func(*World, *State, int, *Pass) bool {
 // restoreBackup makes another EtcdRestore, once nothing is left of the one before.
 func restoreBackup(completion Completion) func(*World, *State, int, *Pass) bool {
 	return func(w *World, s *State, _ int, _ *Pass) bool {
-		if r := &s.Restore; int(r.Number) >= w.Restores || !s.Live.Cluster.Exists || r.Exists && !restores.Over(r.phase()) || s.anyJob() {
+		if r := &s.Restore; int(r.Number) >= w.Restores || !s.Live.Cluster.Exists || r.Exists && !restores.Over(r.phase()) || s.Live.Cluster.Rests.By != 0 || s.anyJob() {
 			return false
 		}
 		s.newRestore(Restore{Completion: completion})

@@ -40,7 +40,7 @@ func (o Observation) decide(d *Decision) {
 		o.tidy(d)
 	case !o.Cluster.Exists && phase != "" && phase != Pending:
 		o.end(d, Failed, ReasonFailed, "the EtcdCluster is gone")
-	case o.Cluster.UID != o.Recorded.ClusterUID && o.Recorded.ClusterUID != "" && phase != Pending:
+	case o.anotherCluster() && phase != Pending:
 		// What it has is none of this restore's: there is nothing to go on with, nor to be given back.
 		o.end(d, Failed, ReasonFailed, "the EtcdCluster is gone, and there is another one of its name: make another EtcdRestore for that")
 	case begun && (o.Deleting && !o.firstRuns() || o.Completion == RollItBack):
@@ -58,6 +58,11 @@ func (o Observation) decide(d *Decision) {
 	default:
 		o.advance(d)
 	}
+}
+
+// anotherCluster is whether the EtcdCluster is not the one that it began with.
+func (o Observation) anotherCluster() bool {
+	return o.Cluster.UID != o.Recorded.ClusterUID && o.Recorded.ClusterUID != ""
 }
 
 // first is whether the cluster had nothing before.
@@ -521,7 +526,7 @@ func (o Observation) tidy(d *Decision) {
 		}
 	}
 	slices.SortFunc(d.Actions, func(a, b Action) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-	if same := o.Cluster.UID == o.Recorded.ClusterUID; o.Cluster.Exists && same && o.Cluster.Rests == o.Name {
+	if o.Cluster.Rests == o.Name && !o.anotherCluster() {
 		d.Actions = append(d.Actions, Settle{})
 	}
 	if o.Held {
