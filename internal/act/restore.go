@@ -39,13 +39,26 @@ func (a *Actor) doRestore(ctx context.Context, o observe.ObservedRestore, action
 	case restores.BackUp:
 		return a.makeSafetyBackup(ctx, o)
 	case restores.Hold:
-		return a.noteOnCluster(ctx, o, func(notes map[string]string) { notes[render.AnnotationRestore] = o.Render.Name })
+		return a.noteOnCluster(ctx, o, func(notes map[string]string) error {
+			notes[render.AnnotationRestore] = o.Render.Name
+			return o.Render.RestsOn().Note(notes)
+		})
+	case restores.Settle:
+		return a.noteOnCluster(ctx, o, func(notes map[string]string) error {
+			delete(notes, render.AnnotationRestoreRestsOn)
+			return nil
+		})
 	case restores.LetGo:
-		return a.noteOnCluster(ctx, o, func(notes map[string]string) {
+		return a.noteOnCluster(ctx, o, func(notes map[string]string) error {
 			notes[render.AnnotationRestoredClusterID] = step.ClusterID
 			if notes[render.AnnotationRestore] == o.Render.Name {
 				delete(notes, render.AnnotationRestore)
 			}
+			if step.Rests {
+				return o.Render.RestsOn().Note(notes)
+			}
+			delete(notes, render.AnnotationRestoreRestsOn)
+			return nil
 		})
 	case restores.MakeClaims:
 		return a.makeClaims(ctx, o, step.Member)
@@ -63,7 +76,7 @@ func (a *Actor) doRestore(ctx context.Context, o observe.ObservedRestore, action
 // it, could undo what was decided since: the cluster may be as it was, and the restore be rolled back.
 func touches(action restores.Action) bool {
 	switch action.(type) {
-	case restores.Hold, restores.LetGo, restores.MakeClaims, restores.MarkClaims, restores.StartAgent:
+	case restores.Hold, restores.LetGo, restores.Settle, restores.MakeClaims, restores.MarkClaims, restores.StartAgent:
 		return true
 	}
 	return false
@@ -82,13 +95,15 @@ func (a *Actor) stands(ctx context.Context, o observe.ObservedRestore) error {
 }
 
 // noteOnCluster changes the annotations of the EtcdCluster, unless it has changed since it was observed.
-func (a *Actor) noteOnCluster(ctx context.Context, o observe.ObservedRestore, change func(map[string]string)) error {
+func (a *Actor) noteOnCluster(ctx context.Context, o observe.ObservedRestore, change func(map[string]string) error) error {
 	cluster := o.Render.Cluster.DeepCopy()
 	before := cluster.DeepCopy()
 	if cluster.Annotations == nil {
 		cluster.Annotations = map[string]string{}
 	}
-	change(cluster.Annotations)
+	if err := change(cluster.Annotations); err != nil {
+		return fmt.Errorf("noting on EtcdCluster %s/%s what a restore rests on: %w", cluster.Namespace, cluster.Name, err)
+	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := a.Client.Patch(ctx, cluster, patch, client.FieldOwner(render.FieldManager)); err != nil {
 		return fmt.Errorf("noting on EtcdCluster %s/%s that it is restored: %w", cluster.Namespace, cluster.Name, err)

@@ -25,7 +25,7 @@ import (
 // TestALateStepOfARestore: what was decided before the restore went on, e.g. by an operator that was paused, changes nothing any more.
 func TestALateStepOfARestore(t *testing.T) {
 	steps := map[string]restores.Action{
-		"hold": restores.Hold{}, "let go": restores.LetGo{ClusterID: "c2"}, "mark": restores.MarkClaims{Member: "demo-0", ClusterID: "c2"},
+		"hold": restores.Hold{}, "settle": restores.Settle{}, "let go": restores.LetGo{ClusterID: "c2"}, "mark": restores.MarkClaims{Member: "demo-0", ClusterID: "c2"},
 		"claims": restores.MakeClaims{Member: "demo-1"}, "agent": restores.StartAgent{AgentKey: restores.AgentKey{Kind: restores.Fill}, Member: "demo-0"},
 	}
 	for name, step := range steps {
@@ -230,6 +230,46 @@ func TestTheHoldOfACluster(t *testing.T) {
 	s = newServer(t, aRestore(), other)
 	if err := s.restore(s.observeRestore(t), restores.LetGo{ClusterID: "c2"}); err != nil || notes()[render.AnnotationRestore] != "other" {
 		t.Errorf("another restore's hold is %v: %v", notes(), err)
+	}
+}
+
+// What the restore rests on is noted while it can be rolled back, and what was noted first counts.
+func TestWhatARestoreRestsOn(t *testing.T) {
+	s := newServer(t, aRestore())
+	notes := func() string {
+		cluster := &v1alpha1.EtcdCluster{}
+		s.read(t, "demo", cluster)
+		return cluster.Annotations[render.AnnotationRestoreRestsOn]
+	}
+	var noted string
+	for _, step := range []struct {
+		action restores.Action
+		rests  bool
+	}{
+		{restores.Hold{}, true},
+		{restores.LetGo{ClusterID: "c2", Rests: true}, true},
+		{restores.Hold{}, true},
+		{restores.LetGo{ClusterID: "c1"}, false},
+		{restores.LetGo{ClusterID: "c2", Rests: true}, true},
+		{restores.Settle{}, false},
+	} {
+		o := s.observeRestore(t)
+		if noted != "" {
+			o.Render.Cluster.Spec.Version = "3.7.3"
+		}
+		if err := s.restore(o, step.action); err != nil {
+			t.Fatal(err)
+		}
+		switch has := notes(); {
+		case (has != "") != step.rests:
+			t.Errorf("after %T %+v: %q", step.action, step.action, has)
+		case noted == "":
+			noted = has
+		case !step.rests:
+			noted = ""
+		case has != noted:
+			t.Errorf("after %T: %s instead of %s", step.action, has, noted)
+		}
 	}
 }
 

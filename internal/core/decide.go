@@ -37,6 +37,9 @@ type plan struct {
 func Decide(o Observation) Decision {
 	v := look(o)
 	p := decide(v)
+	if untouched := p.frozen == PhaseDeleting || p.frozen == PhasePaused; p.blocked.IsZero() && !untouched {
+		p.blocked = o.Cluster.Spec.HeldBack
+	}
 	report := v.report(p)
 	return Decision{
 		Actions:   p.actions,

@@ -12,7 +12,8 @@ const corruptPatience = 30 * time.Second
 
 // cleanUp deletes what is left of members that are not in the member list any more: first it is recorded on their claims
 // that these must never run again, then their StatefulSets go, then, unless they are to be kept, the claims. A member is
-// removed before its pod and volume go, never after.
+// removed before its pod and volume go, never after. As long as a restore may be rolled back, no claim goes: what the cluster had may
+// be on it.
 func cleanUp(v *view, p *plan) bool {
 	for _, m := range v.leftovers {
 		var unretired, doomed []Volume
@@ -21,7 +22,7 @@ func cleanUp(v *view, p *plan) bool {
 			case volume.Deleting:
 			case !volume.Removed && (v.ours(volume) || volume.ClusterID == v.clusterID):
 				unretired = append(unretired, volume)
-			case volume.Removed && v.ours(volume) && !v.Cluster.Spec.KeepRemoved:
+			case volume.Removed && v.ours(volume) && !v.Cluster.Spec.KeepRemoved && v.Cluster.Spec.Rests == "":
 				doomed = append(doomed, volume)
 			}
 		}

@@ -59,6 +59,10 @@ type Spec struct {
 	Size int
 	// Restore is the EtcdRestore that holds the cluster: as long as it does, no member may run.
 	Restore string
+	// Rests is the EtcdRestore that may still roll the cluster back. What was on the members' volumes before is on them still. HeldBack is
+	// what of the spec waits until it is over: what is here is what it rests on.
+	Rests    string
+	HeldBack Problem
 	// Bootstrap is the EtcdBackup whose data the cluster begins with.
 	Bootstrap string
 	// Version is the etcd version to run next, MAJOR.MINOR.PATCH: that of the spec, or one on the way to it, see

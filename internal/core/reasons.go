@@ -68,6 +68,7 @@ const (
 	ReasonVersionHopRefused    Reason = "VersionHopRefused"
 	ReasonHibernationRefused   Reason = "HibernationRefused"
 	ReasonRestoreRefused       Reason = "RestoreRefused"
+	ReasonRestoreInFlight      Reason = "RestoreInFlight"
 	ReasonStorageChangeRefused Reason = "StorageChangeRefused"
 	ReasonAlarmRaised          Reason = "AlarmRaised"
 	ReasonCertificateExpiring  Reason = "CertificateExpiring"

@@ -199,6 +199,10 @@ func (w *world) tellCluster(words []string) {
 			c.Spec.MaxLearners = number(value)
 		case "keep-removed":
 			c.Spec.KeepRemoved = value != "false"
+		case "rests":
+			c.Spec.Rests, c.Spec.HeldBack = value, core.Problem{}
+		case "held-back":
+			c.Spec.HeldBack = core.Problem{Reason: core.ReasonRestoreInFlight, Message: fmt.Sprintf("%s cannot be changed: %s", value, "EtcdRestore undo into EtcdCluster demo is not over (Restored): set its spec.completion to Confirm or RollBack")}
 		case "unhealthy-after":
 			after, err := time.ParseDuration(value)
 			must(err)

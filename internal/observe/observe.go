@@ -76,6 +76,10 @@ type holdings struct {
 // Observe reads one cluster: what Kubernetes has, then what etcd says. In this order a StatefulSet without an entry in the
 // member list is one whose member was removed, since it was made after the entry.
 func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (Observed, error) {
+	heldBack, cluster, err := o.heldBack(ctx, cluster)
+	if err != nil {
+		return Observed{}, err
+	}
 	recorded := sinceRestore(cluster, Recorded(cluster))
 	built := render.Cluster{EtcdCluster: cluster, Domain: o.Domain, Operator: o.Operator}
 	held, err := o.holdings(ctx, built)
@@ -120,6 +124,7 @@ func (o *Observer) Observe(ctx context.Context, cluster *v1alpha1.EtcdCluster) (
 	built.Trust = trust(built, planes)
 	observed.Planes = o.presented(ctx, built, planes, observed.Endpoints)
 	observed.Render, observed.Cluster.Spec = built, spec(cluster, built, memberNames(recorded, observed.Etcd))
+	observed.Cluster.Spec.HeldBack = heldBack
 	if observed.Objects, err = o.objects(ctx, built); err != nil {
 		return Observed{}, err
 	}
@@ -186,7 +191,7 @@ func spec(cluster *v1alpha1.EtcdCluster, built render.Cluster, members []string)
 		size = 0
 	}
 	return core.Spec{
-		Size: size, Restore: built.HeldBy(), Bootstrap: built.BeginsWith(), Version: built.Spec.Version, FinalVersion: cluster.Spec.Version,
+		Size: size, Restore: built.HeldBy(), Rests: built.RestsFor(), Bootstrap: built.BeginsWith(), Version: built.Spec.Version, FinalVersion: cluster.Spec.Version,
 		MemberHash: built.MemberHash(), RestartHash: built.RestartHash(), StorageHash: built.StorageHash(),
 		MaxLearners: built.MaxLearners(), SnapshotCount: built.SnapshotCount(), Replace: replace,
 		UnhealthyAfter: cluster.Spec.Healing.MemberUnhealthyAfter.Duration,

@@ -44,6 +44,9 @@ func (o *Observer) ObserveRestore(ctx context.Context, restore *v1alpha1.EtcdRes
 	cluster := &v1alpha1.EtcdCluster{}
 	switch err := o.Live.Get(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: restore.Spec.ClusterRef.Name}, cluster); {
 	case err == nil:
+		if cluster, err = render.AsRestored(cluster); err != nil {
+			return ObservedRestore{}, err
+		}
 		built.Cluster = render.Cluster{EtcdCluster: cluster, Domain: o.Domain, Operator: o.Operator}
 		if observed.Cluster, err = o.clusterToRestore(ctx, built.Cluster); err != nil {
 			return ObservedRestore{}, err
@@ -125,7 +128,7 @@ func (o *Observer) clusterToRestore(ctx context.Context, c render.Cluster) (rest
 	status := &c.Status
 	seen := restores.Cluster{
 		Exists: true, UID: string(c.UID), Deleting: !c.DeletionTimestamp.IsZero(), Paused: c.Spec.Paused, InMemory: c.Spec.Storage.Medium == v1alpha1.StorageMediumMemory,
-		Holder: c.HeldBy(), Restored: c.Annotations[render.AnnotationRestoredClusterID], ClusterID: status.ClusterID,
+		Holder: c.HeldBy(), Rests: c.RestsFor(), Restored: c.Annotations[render.AnnotationRestoredClusterID], ClusterID: status.ClusterID,
 		Available: meta.IsStatusConditionTrue(status.Conditions, core.Available),
 	}
 	var err error

@@ -336,3 +336,70 @@ func TestRestoreStatusIsReadAsItIsWritten(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestWhatIsHeldBack: what a restore rests on is as it has found it, and the condition says what waits and for whom, as the webhook does.
+func TestWhatIsHeldBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(s *situation)
+		says   string
+	}{
+		"nothing is asked for":               {func(*situation) {}, ""},
+		"something that it does not rest on": {func(s *situation) { s.cluster.Spec.PodTemplate.Spec.PriorityClassName = "high" }, ""},
+		"another size and version": {func(s *situation) {
+			s.cluster.Spec.Size, s.cluster.Spec.Version = new(int32(1)), "3.7.3"
+		}, "spec.size cannot be changed from 3 to 1, spec.version cannot be changed from 3.6.16 to 3.7.3: EtcdRestore undo into EtcdCluster demo is not over (Restored): set its spec.completion to Confirm or RollBack"},
+		"users": {func(s *situation) { s.cluster.Spec.Security.Auth.Mode = v1alpha1.AuthEnabled },
+			"spec.security.auth cannot be changed: EtcdRestore undo into EtcdCluster demo is not over (Restored): set its spec.completion to Confirm or RollBack"},
+		"of one that is gone": {func(s *situation) {
+			s.cluster.Spec.Size = new(int32(5))
+			s.cluster.Annotations[render.AnnotationRestoreRestsOn] = strings.ReplaceAll(s.cluster.Annotations[render.AnnotationRestoreRestsOn], "undo", "gone")
+		}, "spec.size cannot be changed from 3 to 5: EtcdRestore gone, which rests on it, is gone: if nothing is to be rolled back, remove metadata.annotations[etcd.etcd.io/restore-rests-on] from EtcdCluster demo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSituation()
+			s.cluster.Spec.Size, s.cluster.Spec.Version, s.cluster.Annotations = new(int32(3)), "3.6.16", map[string]string{}
+			if err := render.RestsOf("undo", &s.cluster.Spec).Note(s.cluster.Annotations); err != nil {
+				t.Fatal(err)
+			}
+			restore := &v1alpha1.EtcdRestore{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "undo", UID: "uid-2"}}
+			restore.Spec.ClusterRef.Name, restore.Status.Phase = "demo", restores.Restored
+			s.add(restore)
+			test.change(s)
+			seen := s.observe(t)
+			spec := seen.Cluster.Spec
+			if spec.HeldBack.Message != test.says || spec.Size != 3 || spec.FinalVersion != "3.6.16" || spec.Rests == "" || seen.Render.WantsAuth() {
+				t.Errorf("%q, size %d, version %s, rests %q", spec.HeldBack.Message, spec.Size, spec.FinalVersion, spec.Rests)
+			}
+		})
+	}
+	s := newSituation()
+	s.cluster.Annotations = map[string]string{render.AnnotationRestoreRestsOn: "{"}
+	if _, err := s.try(t); err == nil || !strings.Contains(err.Error(), "is not what the operator has written") {
+		t.Errorf("what cannot be read: %v", err)
+	}
+}
+
+// TestWhoMayChangeWhatARestoreRestsOn: the operator, and once the restore is over, or gone, everybody who takes it away.
+func TestWhoMayChangeWhatARestoreRestsOn(t *testing.T) {
+	for phase, allowed := range map[v1alpha1.RestorePhase]bool{restores.Restored: false, restores.Completed: true} {
+		s := newSituation()
+		restore := &v1alpha1.EtcdRestore{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "undo", UID: "uid-2"}}
+		restore.Spec.ClusterRef.Name, restore.Status.Phase = "demo", phase
+		s.add(restore)
+		s.cluster.Annotations = map[string]string{}
+		if err := render.RestsOf("undo", &s.cluster.Spec).Note(s.cluster.Annotations); err != nil {
+			t.Fatal(err)
+		}
+		reader := s.client(t)
+		o := observe.Observer{Cache: reader, Live: reader, Now: func() time.Time { return now }}
+		taken, changed := s.cluster.DeepCopy(), s.cluster.DeepCopy()
+		delete(taken.Annotations, render.AnnotationRestoreRestsOn)
+		changed.Annotations[render.AnnotationRestoreRestsOn] = "{}"
+		if refused := o.ReviewNotes(t.Context(), s.cluster, taken).Refused; (len(refused) == 0) != allowed {
+			t.Errorf("in %s it is taken away: %v", phase, refused)
+		}
+		if refused := o.ReviewNotes(t.Context(), s.cluster, changed).Refused; len(refused) != 1 || !strings.Contains(refused[0].Message, "leave it as it is") {
+			t.Errorf("in %s it is changed: %v", phase, refused)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package observe
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -16,10 +18,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
-// reasonRestoreInFlight is that of what an EtcdRestore stands in the way of.
-const reasonRestoreInFlight core.Reason = "RestoreInFlight"
-
-// rolledBackTo is whether a restore in a phase may still give the cluster other data, its earlier ones included.
+// rolledBackTo is whether an EtcdRestore in a phase may still give the cluster other data, its earlier ones included.
 func rolledBackTo(phase string) bool {
 	return restores.Begun(phase) && phase != restores.Confirming
 }
@@ -32,48 +31,68 @@ type change struct {
 	shown bool
 }
 
-// restedOn are the fields of a spec on which a restore rests from its beginning until nothing can be rolled back any more: which
-// members it fills, with what of their volumes, by which programs, and how they reach each other and are asked. What is not here
-// makes a restore neither wrong nor vain: the pods' template may even be what lets it go on.
-func restedOn(before, wanted *v1alpha1.EtcdClusterSpec) []change {
-	storage := func(spec *v1alpha1.EtcdClusterSpec) v1alpha1.StorageSpec {
-		s := spec.Storage
-		s.Retention = v1alpha1.RetentionSpec{} // It is about deletions.
-		return s
+// changes are the fields on which a restore rests that differ between two specs.
+func changes(before, wanted *v1alpha1.EtcdClusterSpec) []change {
+	was, is := render.RestsOf("", before), render.RestsOf("", wanted)
+	return slices.DeleteFunc([]change{
+		{"spec.size", was.Size, is.Size, true},
+		{"spec.version", was.Version, is.Version, true},
+		{"spec.storage", was.Storage, is.Storage, false},
+		{"spec.security.tls", was.TLS, is.TLS, false},
+		{"spec.security.auth", was.Auth, is.Auth, false},
+	}, func(c change) bool { return equality.Semantic.DeepEqual(c.was, c.wanted) })
+}
+
+// cannot says that a field cannot be changed.
+func (c change) cannot() string {
+	if !c.shown {
+		return c.field + " cannot be changed"
 	}
-	return []change{
-		{"spec.size", ptr.Deref(before.Size, 0), ptr.Deref(wanted.Size, 0), true},
-		{"spec.version", before.Version, wanted.Version, true},
-		{"spec.storage", storage(before), storage(wanted), false},
-		{"spec.security.tls", before.Security.TLS, wanted.Security.TLS, false},
-		{"spec.security.auth", before.Security.Auth, wanted.Security.Auth, false},
-	}
+	return fmt.Sprintf("%s cannot be changed from %v to %v", c.field, c.was, c.wanted)
 }
 
 // reviewRestored refuses what an EtcdRestore that works on the cluster cannot stand.
 func (o *Observer) reviewRestored(ctx context.Context, before, wanted *v1alpha1.EtcdCluster, r *Review) {
-	for _, c := range restedOn(&before.Spec, &wanted.Spec) {
-		if equality.Semantic.DeepEqual(c.was, c.wanted) {
-			continue
-		}
-		others, err := o.restoresInto(ctx, wanted.Namespace, wanted.Name)
-		if err != nil {
-			r.failed(err)
-			return
-		}
-		for i := range others {
-			if !rolledBackTo(string(others[i].Status.Phase)) {
-				continue
-			}
-			values := ""
-			if c.shown {
-				values = fmt.Sprintf(" from %v to %v", c.was, c.wanted)
-			}
-			r.refuse(core.Problem{Reason: reasonRestoreInFlight, Message: fmt.Sprintf("%s cannot be changed%s: %s", c.field, values, notOver(&others[i]).Message)})
-			return
-		}
+	changed := changes(&before.Spec, &wanted.Spec)
+	if len(changed) == 0 {
 		return
 	}
+	others, err := o.restoresInto(ctx, wanted.Namespace, wanted.Name)
+	if err != nil {
+		r.failed(err)
+	}
+	for i := range others {
+		if rolledBackTo(string(others[i].Status.Phase)) {
+			r.refuse(core.Problem{Reason: core.ReasonRestoreInFlight, Message: changed[0].cannot() + ": " + notOver(&others[i]).Message})
+		}
+	}
+}
+
+// heldBack is the EtcdCluster as an EtcdRestore has found it that may still roll it back, and what of its spec waits until that is over,
+// in the words in which the webhook refuses it.
+func (o *Observer) heldBack(ctx context.Context, cluster *v1alpha1.EtcdCluster) (core.Problem, *v1alpha1.EtcdCluster, error) {
+	found, err := render.AsRestored(cluster)
+	if err != nil {
+		return core.Problem{}, nil, err
+	}
+	var cannot []string
+	for _, c := range changes(&found.Spec, &cluster.Spec) {
+		cannot = append(cannot, c.cannot())
+	}
+	if len(cannot) == 0 {
+		return core.Problem{}, found, nil
+	}
+	name := render.Cluster{EtcdCluster: cluster}.RestsFor()
+	restore, why := &v1alpha1.EtcdRestore{}, ""
+	switch err := o.Cache.Get(ctx, client.ObjectKey{Namespace: cluster.Namespace, Name: name}, restore); {
+	case apierrors.IsNotFound(err):
+		why = fmt.Sprintf("EtcdRestore %s, which rests on it, is gone: if nothing is to be rolled back, remove metadata.annotations[%s] from EtcdCluster %s", name, render.AnnotationRestoreRestsOn, cluster.Name)
+	case err != nil:
+		return core.Problem{}, nil, fmt.Errorf("reading EtcdRestore %s/%s: %w", cluster.Namespace, name, err)
+	default:
+		why = notOver(restore).Message
+	}
+	return core.Problem{Reason: core.ReasonRestoreInFlight, Message: strings.Join(cannot, ", ") + ": " + why}, found, nil
 }
 
 // ReviewNotes looks at a change, by somebody other than the operator, of what restores note on an EtcdCluster; before is nil if that
@@ -81,12 +100,12 @@ func (o *Observer) reviewRestored(ctx context.Context, before, wanted *v1alpha1.
 func (o *Observer) ReviewNotes(ctx context.Context, before, wanted *v1alpha1.EtcdCluster) *Review {
 	r := &Review{}
 	refuse := func(annotation, format string, values ...any) {
-		r.refuse(core.Problem{Reason: reasonRestoreInFlight, Message: fmt.Sprintf("metadata.annotations[%s] ", annotation) + fmt.Sprintf(format, values...)})
+		r.refuse(core.Problem{Reason: core.ReasonRestoreInFlight, Message: fmt.Sprintf("metadata.annotations[%s] ", annotation) + fmt.Sprintf(format, values...)})
 	}
 	if before == nil {
 		before = &v1alpha1.EtcdCluster{}
 		if id := wanted.Annotations[render.AnnotationRestoredClusterID]; id != "" {
-			r.warn(core.Problem{Reason: reasonRestoreInFlight, Message: fmt.Sprintf("metadata.annotations[%s] says that volumes have the data of etcd cluster %s: if there are none, EtcdCluster %s never starts; leave the annotation out", render.AnnotationRestoredClusterID, id, wanted.Name)})
+			r.warn(core.Problem{Reason: core.ReasonRestoreInFlight, Message: fmt.Sprintf("metadata.annotations[%s] says that volumes have the data of etcd cluster %s: if there are none, EtcdCluster %s never starts; leave the annotation out", render.AnnotationRestoredClusterID, id, wanted.Name)})
 			before.Annotations = map[string]string{render.AnnotationRestoredClusterID: id}
 		}
 	}
@@ -98,6 +117,16 @@ func (o *Observer) ReviewNotes(ctx context.Context, before, wanted *v1alpha1.Etc
 	default:
 		if by := o.unfinished(ctx, wanted, held, r); by != nil {
 			refuse(render.AnnotationRestore, "is taken away by the operator only: %s", notOver(by).Message)
+		}
+	}
+	rests, on := (render.Cluster{EtcdCluster: before}).RestsFor(), wanted.Annotations[render.AnnotationRestoreRestsOn]
+	switch {
+	case on == before.Annotations[render.AnnotationRestoreRestsOn]:
+	case on != "":
+		refuse(render.AnnotationRestoreRestsOn, "of EtcdCluster %s is the operator's: leave it as it is", wanted.Name)
+	default:
+		if by := o.unfinished(ctx, wanted, rests, r); by != nil {
+			refuse(render.AnnotationRestoreRestsOn, "is taken away by the operator only: %s", notOver(by).Message)
 		}
 	}
 	given, id := before.Annotations[render.AnnotationRestoredClusterID], wanted.Annotations[render.AnnotationRestoredClusterID]
@@ -142,7 +171,7 @@ func (o *Observer) ReviewDeletion(ctx context.Context, cluster *v1alpha1.EtcdClu
 	case err != nil:
 		r.failed(client.IgnoreNotFound(err))
 	case namespace.DeletionTimestamp.IsZero():
-		r.refuse(core.Problem{Reason: reasonRestoreInFlight, Message: fmt.Sprintf("EtcdCluster %s cannot be deleted while its volumes, which stay, may have the data of two clusters: %s", cluster.Name, notOver(by).Message)})
+		r.refuse(core.Problem{Reason: core.ReasonRestoreInFlight, Message: fmt.Sprintf("EtcdCluster %s cannot be deleted while its volumes, which stay, may have the data of two clusters: %s", cluster.Name, notOver(by).Message)})
 	}
 	return r
 }

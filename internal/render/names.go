@@ -47,6 +47,8 @@ const (
 	AnnotationReplaceMembers = "etcd.etcd.io/replace-members"
 	// AnnotationRestore is, on an EtcdCluster, the EtcdRestore that holds it: as long as it is there no member runs.
 	AnnotationRestore = "etcd.etcd.io/restore"
+	// AnnotationRestoreRestsOn is, on an EtcdCluster, what an EtcdRestore rests on that may still roll it back, see [Rests].
+	AnnotationRestoreRestsOn = "etcd.etcd.io/restore-rests-on"
 	// AnnotationRestoredClusterID is, on an EtcdCluster, etcd's ID of the cluster whose data a restore has given it. What the status
 	// says of another one no longer counts.
 	AnnotationRestoredClusterID = "etcd.etcd.io/restored-cluster-id"

@@ -30,6 +30,15 @@ type Restore struct {
 // SafetyBackup is the name of the EtcdBackup that is made before.
 func (r Restore) SafetyBackup() string { return r.Name[:min(len(r.Name), 45)] + "-safety" }
 
+// RestsOn is what of the spec of the cluster it rests on.
+func (r Restore) RestsOn() Rests {
+	rests := RestsOf(r.Name, &r.Cluster.Spec)
+	if rests.Size > 0 {
+		rests.Size = int32(len(r.Status.Members)) //nolint:gosec // At most 32 members.
+	}
+	return rests
+}
+
 // BootstrapRestore is the name of the EtcdRestore that a cluster begins with.
 func BootstrapRestore(cluster string) string { return cluster + "-bootstrap" }
 

@@ -4,7 +4,7 @@ import "github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 
 // checkEnd checks a state in which nothing happens any more.
 func (w *World) checkEnd(s *State, p *Pass) {
-	cluster := &s.Live.Cluster
+	cluster := s.Live.Cluster.asRestored()
 	if !cluster.Exists {
 		return
 	}
@@ -49,7 +49,11 @@ func (w *World) checkReport(s *State, v *verdict, p *Pass) {
 	if unknown := s.known().Lost && available.Status != core.True; !unknown && (available.Status == core.True) != (s.Leader != 0 && s.Alarms == 0) {
 		p.broke(TellsTruth, "Available is %s (%s), leader %d", available.Status, available.Message, s.Leader)
 	}
-	if s.Live.Cluster.sleeps() || s.Live.Cluster.begins() {
+	cluster := s.Live.Cluster.asRestored()
+	if cluster.Rests.Waits && !cluster.Paused && !cluster.Deleting && degraded.Status != core.True {
+		p.broke(TellsTruth, "what the user asks for waits for a restore, but nothing is Degraded")
+	}
+	if cluster.sleeps() || cluster.begins() {
 		return
 	}
 	for m := range s.members() {
@@ -98,7 +102,7 @@ func (w *World) waitsForLeaving(s *State) bool {
 
 // checkDelivered checks that the members are those that the spec asks for, and run as it asks.
 func (w *World) checkDelivered(s *State, v *verdict, p *Pass) {
-	cluster := &s.Live.Cluster
+	cluster := s.Live.Cluster.asRestored()
 	waits := false
 	for m := range s.members() {
 		claim := &s.Live.Members[m].Claim
@@ -149,7 +153,7 @@ func (w *World) final(s *State) Heading {
 
 // checkMember checks a member that is in the list.
 func (w *World) checkMember(s *State, m int, p *Pass) {
-	cluster, member := &s.Live.Cluster, &s.Live.Members[m]
+	cluster, member := s.Live.Cluster.asRestored(), &s.Live.Members[m]
 	want := cluster.wish(w.final(s))
 	switch {
 	case !s.serves(m) || member.Claim.Old:
@@ -176,7 +180,7 @@ func (w *World) checkGone(s *State, m int, p *Pass) {
 	}
 	// What holds the data of another cluster, from before a restore, is left to the user.
 	other := w.Restores > 0 && member.Claim.Marked != 0 && member.Claim.Marked != s.Formed
-	kept := other || w.Retain && member.Claim.Removed || member.Claim.Owner != s.Live.Cluster.Incarnation
+	kept := other || (w.Retain || s.Live.Cluster.Rests.By != 0) && member.Claim.Removed || member.Claim.Owner != s.Live.Cluster.Incarnation
 	if member.Workload.Exists || member.Pod.Exists || member.Claim.Exists && !kept {
 		p.broke(CleansUp, "%s was removed, but something is left of it", memberName(m))
 	}

@@ -199,7 +199,9 @@ type Cluster struct {
 	// data it was last given.
 	Bootstrap        bool
 	Holder, Restored uint8
-	Status           Record
+	// Rests is what a restore rests on that may still be rolled back.
+	Rests  Rests
+	Status Record
 }
 
 // Member is what Kubernetes has of a member.
@@ -330,6 +332,8 @@ type World struct {
 	Begins   bool
 	// Midway runs start when the first restore, which the user is to confirm, has come to this phase.
 	Midway string
+	// Thaws is whether the operator carries out at once what a restore rests on, for mutants.
+	Thaws bool
 	// Restorer takes the place of restores.Decide, for mutants.
 	Restorer func(restores.Observation) restores.Decision
 	tables   tables

@@ -36,6 +36,7 @@ func (w *World) view(s *State, unready bool) State {
 	if !s.Stale {
 		v.Live = w.visible(s)
 	}
+	v.Live.Cluster = w.resting(v.Live.Cluster)
 	for m := range s.members() {
 		seen, node := &v.Live.Members[m], &s.Nodes[m]
 		seen.Pod.Ready = seen.Pod.Ready && !unready
@@ -121,6 +122,12 @@ func (w *World) observation(v *State) core.Observation {
 	}}
 	if c.Holder != 0 {
 		o.Cluster.Spec.Size, o.Cluster.Spec.Restore = 0, restoreName(c.Holder)
+	}
+	if c.Rests.By != 0 && !w.Thaws {
+		o.Cluster.Spec.Rests = restoreName(c.Rests.By)
+		if c.Rests.Waits {
+			o.Cluster.Spec.HeldBack = core.Problem{Reason: core.ReasonRestoreInFlight, Message: "the spec cannot be changed"}
+		}
 	}
 	if c.Bootstrap {
 		o.Cluster.Spec.Bootstrap = "backup"

@@ -180,13 +180,15 @@ func (w *World) operate(s *State, cut Cut, p *Pass) bool {
 	if !cluster.Exists {
 		return false
 	}
+	found := cluster.asRestored()
+	cluster = w.resting(cluster)
 	v := w.decide(s, cut.Unready)
 	reports := v.record != cluster.Status
 	never := v.disruptive == nil || isRecreate(v.disruptive) || s.Late.Kind != NotLate
 	if cut.Early && cut.After >= writes(v, reports) || cut.Late && never {
 		return false
 	}
-	p.seen, p.stale, p.next = cluster, s.Stale, v.next
+	p.seen, p.stale, p.next = found, s.Stale, v.next
 	p.Broken = append(p.Broken, v.broken...)
 	left := cut.After
 	if reports {

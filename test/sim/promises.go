@@ -320,6 +320,9 @@ func checkClaim(s *State, m int, p *Pass) {
 	if cluster.Holder != 0 || cluster.begins() && claim.Owner == cluster.Incarnation {
 		p.broke(KeepsHeld, "the claim of %s is deleted", memberName(m))
 	}
+	if r := &s.Restore; claim.Aside.Data != 0 && cluster.Rests.By == r.Number && rolledBackTo(r.phase()) {
+		p.broke(KeepsEarlier, "the claim of %s is deleted, and restore %d is %s", memberName(m), r.Number, r.phase())
+	}
 	if (claim.Bound || claim.Data != 0) && (s.Formed == 0 || s.list().has(m)) {
 		p.broke(KeepsData, "the claim of %s has a volume", memberName(m))
 	}

@@ -87,6 +87,54 @@ type Aside struct {
 	Harm Harm
 }
 
+// Rests is what a restore rests on, by its number; 0 if there is none.
+type Rests struct {
+	By, Size uint8
+	Storage  VolumeSpec
+	// Waits is, in what the operator sees, whether the user asks for something else.
+	Waits bool
+}
+
+// rest notes what a restore rests on. Its size is the number of members that it has filled.
+func (c *Cluster) rest(by uint8, members Set) {
+	if c.Rests.By != by {
+		c.Rests = Rests{By: by, Storage: c.Storage}
+	}
+	if c.asRestored().Size > 0 {
+		c.Rests.Size = uint8(members.size())
+	}
+}
+
+// settle has the spec count again, which may ask for something else.
+func (c *Cluster) settle(p *Pass) {
+	if c.asRestored().Rests.Waits {
+		p.changes = append(p.changes, "the spec counts again")
+	}
+	c.Rests = Rests{}
+}
+
+// asRestored is the EtcdCluster as a restore has found it that may still roll it back.
+func (c Cluster) asRestored() Cluster {
+	if c.Rests.By == 0 {
+		return c
+	}
+	size, storage := c.Size, c.Storage
+	if c.Rests.Size > 0 {
+		c.Size = c.Rests.Size
+	}
+	c.Storage = c.Rests.Storage
+	c.Rests.Waits = c.Size != size || c.Storage != storage
+	return c
+}
+
+// resting is the EtcdCluster as the operator sees it.
+func (w *World) resting(c Cluster) Cluster {
+	if w.Thaws {
+		return c
+	}
+	return c.asRestored()
+}
+
 // sleeps is whether no member is to run.
 func (c *Cluster) sleeps() bool { return c.Size == 0 || c.Holder != 0 }
 
@@ -121,6 +169,11 @@ var restoring = []Step{
 	{Name: "an agent deletes what was on the volume of", Each: true, Fair: true, Topic: Restoring, Do: forgetVolume},
 	{Name: "an agent is gone from", Each: true, Fair: true, Topic: Restoring, Do: agentGone},
 	{Name: "an agent compares", Fair: true, Topic: Restoring, Do: compare},
+}
+
+// rolledBackTo is whether a restore in a phase may still be rolled back.
+func rolledBackTo(phase string) bool {
+	return restores.Begun(phase) && phase != restores.Confirming
 }
 
 // makeFirst is what internal/controller's BootstrapReconciler does.
@@ -293,7 +346,7 @@ func comparisonFails(differs bool) func(*World, *State, int, *Pass) bool {
 // restoreBackup makes another EtcdRestore, once nothing is left of the one before.
 func restoreBackup(completion Completion) func(*World, *State, int, *Pass) bool {
 	return func(w *World, s *State, _ int, _ *Pass) bool {
-		if r := &s.Restore; int(r.Number) >= w.Restores || !s.Live.Cluster.Exists || r.Exists && !restores.Over(r.phase()) || s.anyJob() {
+		if r := &s.Restore; int(r.Number) >= w.Restores || !s.Live.Cluster.Exists || r.Exists && !restores.Over(r.phase()) || s.Live.Cluster.Rests.By != 0 || s.anyJob() {
 			return false
 		}
 		s.newRestore(Restore{Completion: completion})
@@ -404,12 +457,15 @@ func (s *State) checkOneData(p *Pass) {
 
 // checkRestored checks what has become of a restore when nothing happens any more.
 func (w *World) checkRestored(s *State, v *verdict, p *Pass) {
-	r, c := &s.Restore, &s.Live.Cluster
+	r, c := &s.Restore, s.Live.Cluster.asRestored()
 	phase := r.phase()
 	if r.Number == 0 || c.Deleting || c.Paused || w.anyGone(s) || w.blockedByVolumes(s, v) {
 		return
 	}
 	withheld := r.Earlier == 0 && phase == restores.Comparing && r.Differs
+	if c.Rests.By != 0 && (!r.Exists || restores.Over(phase)) {
+		p.broke(GivesBack, "what the spec asks for waits for ever: restore %d is %s", c.Rests.By, phase)
+	}
 	if withheld && c.Holder == 0 {
 		p.broke(GivesBack, "the cluster serves other data than those that it was to begin with")
 	}

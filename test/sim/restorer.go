@@ -14,6 +14,8 @@ type LateRestore struct {
 	Kind        LateRestoreKind
 	Member, Job uint8
 	ID          uint8
+	// Rests is whether the cluster may still be rolled back.
+	Rests bool
 	// Number and Incarnation are those of the restore and the cluster that it was decided for.
 	Number, Incarnation uint8
 	// SameRestore and SameCluster are whether they have not changed since.
@@ -28,6 +30,7 @@ const (
 	Punctual LateRestoreKind = iota
 	Holding
 	LettingGo
+	Settling
 	MakingClaims
 	Marking
 	Starting
@@ -93,7 +96,7 @@ func (w *World) restore(s *State, cut Cut, p *Pass) bool {
 
 // observeRestore is what internal/observe reads about the EtcdRestore. There is no safety backup: what was there is aside.
 func (w *World) observeRestore(s *State) restores.Observation {
-	r, c := &s.Restore, &s.Live.Cluster
+	r, c := &s.Restore, w.resting(s.Live.Cluster)
 	o := restores.Observation{
 		Now: now, Name: restoreName(r.Number), Generation: 1, Deleting: r.Deleting, Held: r.Kept, Completion: completions[r.Completion],
 		Claims: map[string]restores.Claim{}, Agents: map[restores.AgentKey]restores.Agent{},
@@ -116,6 +119,9 @@ func (w *World) observeRestore(s *State) restores.Observation {
 	}
 	if c.Holder != 0 {
 		o.Cluster.Holder = restoreName(c.Holder)
+	}
+	if c.Rests.By != 0 {
+		o.Cluster.Rests = restoreName(c.Rests.By)
 	}
 	if o.Cluster.Begins {
 		o.Cluster.Members = spelled(1<<c.Size - 1)
@@ -184,7 +190,9 @@ func orderRestore(s *State, action restores.Action, incarnation uint8) (step Lat
 	case restores.Hold:
 		step.Kind = Holding
 	case restores.LetGo:
-		step.Kind, step.ID = LettingGo, idOf(a.ClusterID)
+		step.Kind, step.ID, step.Rests = LettingGo, idOf(a.ClusterID), a.Rests
+	case restores.Settle:
+		step.Kind = Settling
 	case restores.MakeClaims:
 		step.Kind, step.Member = MakingClaims, uint8(memberOf(a.Member))
 	case restores.MarkClaims:
@@ -227,29 +235,38 @@ func (w *World) actRestore(s *State, action restores.Action, step LateRestore, p
 }
 
 // carryOutRestore carries out what may come late, under the preconditions of internal/act.
-func (w *World) carryOutRestore(s *State, a LateRestore, _ *Pass) bool {
+func (w *World) carryOutRestore(s *State, a LateRestore, p *Pass) bool {
 	m, c := int(a.Member), &s.Live.Cluster
 	claim := &s.Live.Members[m].Claim
 	if stands := a.SameRestore && a.Number == s.Restore.Number && s.Restore.Exists; !stands && !w.Operator.Blind {
 		return false
 	}
 	switch a.Kind {
-	case Holding, LettingGo:
+	case Holding, LettingGo, Settling:
 		if !c.Exists || !a.SameCluster || a.Incarnation != c.Incarnation {
 			return false
 		}
-		if a.Kind == Holding {
+		switch a.Kind {
+		case Holding:
 			c.Holder = a.Number
-		} else {
+			c.rest(a.Number, s.Restore.Members)
+		case Settling:
+			c.settle(p)
+		default:
 			c.Restored = a.ID
 			if c.Holder == a.Number {
 				c.Holder = 0
+			}
+			if a.Rests {
+				c.rest(a.Number, s.Restore.Members)
+			} else {
+				c.settle(p)
 			}
 		}
 		s.touched()
 	case MakingClaims:
 		if !claim.Exists {
-			*claim = Claim{Exists: true, Owner: a.Incarnation, Founder: a.Incarnation, Founders: s.Restore.Members, Storage: c.Storage}
+			*claim = Claim{Exists: true, Owner: a.Incarnation, Founder: a.Incarnation, Founders: s.Restore.Members, Storage: w.resting(*c).Storage}
 			s.Next, s.Used = max(s.Next, a.Member+1), max(s.Used, a.Member+1)
 		}
 	case Marking:
@@ -292,6 +309,8 @@ func describeRestore(action restores.Action) string {
 		return "holds the cluster"
 	case restores.LetGo:
 		return "lets the cluster go with " + a.ClusterID
+	case restores.Settle:
+		return "has the spec of the cluster carried out again"
 	case restores.MakeClaims:
 		return "makes the claim of " + a.Member
 	case restores.MarkClaims:

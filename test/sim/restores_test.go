@@ -15,6 +15,7 @@ var holders = []mutant{
 	{"lets members run while a restore holds the cluster", SwapsAlone, midway(restores.Filling, changing(3, 0, 1, Restoring)), wakesHeld, true},
 	{"does not stop members for a restore", GivesBack, restored(changing(1, 0, 1, Restoring), 1), ignoresHold, true},
 	{"deletes a claim while a restore holds the cluster", KeepsHeld, midway(restores.Filling, changing(3, 0, 0, Restoring)), deletesHeld, true},
+	{"deletes the volumes of removed members before a restore is over", KeepsEarlier, midway(restores.Restored, growing(changing(3, 0, 1, Restoring|Replacing))), forgetsRestore, true},
 	{"founds a cluster that is to begin with a backup", StartsClean, beginning(World{Size: 3, Topics: Restoring}), awaitsNothing, false},
 	{"takes a StatefulSet of before the restore for a member", OneData, restored(changing(1, 0, 3, Restoring|Sizes, 1, 3), 1), trustsStatefulSets, false},
 	{"founds again in place of a volume that was filled", StartsClean, beginning(World{Size: 3, Faults: 1, Topics: Restoring | Losses}), trustsStatefulSets, false},
@@ -38,7 +39,20 @@ var restorers = []struct {
 	{"deletes what was there before it is confirmed", KeepsEarlier, midway(restores.Filling, changing(1, 0, 0, Restoring)), confirmsEarly, false},
 	{"gives a cluster back that it has not noted to be so", GivesBack, midway(restores.Restored, changing(1, 0, 1, Restoring)), forgetsEarlier, false},
 	{"starts agents without looking who holds the cluster", SwapsAlone, midway(restores.Filling, changing(1, 1, 1, Restoring|RestoreLate)), restores.Decide, true},
+	{"carries out another size before a restore is over", NotWithoutNeed, thawing(midway(restores.Restored, changing(3, 0, 1, Restoring|Sizes, 1, 3))), restores.Decide, false},
+	{"carries out other storage before a restore is over", KeepsEarlier, thawing(midway(restores.Restored, changing(3, 0, 1, Restoring|Storage))), restores.Decide, false},
+	{"never carries out what waits for a restore", GivesBack, midway(restores.Restored, changing(1, 0, 1, Restoring)), forgetsToSettle, false},
 	{"leaves on volumes whose data they had", OneData, midway(restores.Filling, World{Size: 3, Edits: 1, Incarnations: 2, Formed: true, Retain: true, Topics: Restoring | Remaking}), leavesMarks, false},
+}
+
+// thawing is a world in which what a restore rests on is carried out at once.
+func thawing(w World) World {
+	w.Thaws = true
+	return w
+}
+
+func forgetsToSettle(o restores.Observation) restores.Decision {
+	return less(restores.Decide(o), func(action restores.Action) bool { _, is := action.(restores.Settle); return is })
 }
 
 func TestRestoreMutants(t *testing.T) {
@@ -76,6 +90,12 @@ func deletesHeld(o core.Observation) core.Decision {
 		}
 	}
 	return d
+}
+
+// forgetsRestore does not know that the cluster may be rolled back.
+func forgetsRestore(o core.Observation) core.Decision {
+	o.Cluster.Spec.Rests = ""
+	return core.Decide(o)
 }
 
 func awaitsNothing(o core.Observation) core.Decision {

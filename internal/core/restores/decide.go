@@ -40,7 +40,7 @@ func (o Observation) decide(d *Decision) {
 		o.tidy(d)
 	case !o.Cluster.Exists && phase != "" && phase != Pending:
 		o.end(d, Failed, ReasonFailed, "the EtcdCluster is gone")
-	case o.Cluster.UID != o.Recorded.ClusterUID && o.Recorded.ClusterUID != "" && phase != Pending:
+	case o.anotherCluster() && phase != Pending:
 		// What it has is none of this restore's: there is nothing to go on with, nor to be given back.
 		o.end(d, Failed, ReasonFailed, "the EtcdCluster is gone, and there is another one of its name: make another EtcdRestore for that")
 	case begun && (o.Deleting && !o.firstRuns() || o.Completion == RollItBack):
@@ -58,6 +58,11 @@ func (o Observation) decide(d *Decision) {
 	default:
 		o.advance(d)
 	}
+}
+
+// anotherCluster is whether the EtcdCluster is not the one that it began with.
+func (o Observation) anotherCluster() bool {
+	return o.Cluster.UID != o.Recorded.ClusterUID && o.Recorded.ClusterUID != ""
 }
 
 // first is whether the cluster had nothing before.
@@ -337,7 +342,7 @@ func (o Observation) giveBack(d *Decision, id string) bool {
 	}
 	d.LookAgain = soon
 	if marked && (o.Cluster.Holder == o.Name || o.Cluster.Restored != id) {
-		d.Actions = append(d.Actions, LetGo{id})
+		d.Actions = append(d.Actions, LetGo{ClusterID: id, Rests: o.Recorded.Phase != RollingBack})
 		return false
 	}
 	return marked
@@ -399,7 +404,7 @@ func (o Observation) differs(d *Decision, verdict string) {
 	held := o.Cluster.Holder == o.Name
 	switch {
 	case o.Completion == ConfirmNow && held:
-		d.Actions, d.LookAgain = append(d.Actions, LetGo{o.Recorded.ClusterID}), soon
+		d.Actions, d.LookAgain = append(d.Actions, LetGo{ClusterID: o.Recorded.ClusterID, Rests: true}), soon
 		o.say(d, Comparing, ReasonFailed, verdict+" — that is confirmed: the members start")
 	case o.Completion == ConfirmNow:
 		o.say(d, Confirming, ReasonRestored, "confirmed although the comparison failed: "+verdict)
@@ -523,7 +528,7 @@ func (o Observation) empty(d *Decision, say func(string)) {
 	case o.disown(d, ""):
 		say("the volumes are nobody's")
 	default:
-		d.Actions = append(d.Actions, LetGo{core.Unsettled})
+		d.Actions = append(d.Actions, LetGo{ClusterID: core.Unsettled})
 		say("the cluster is to wait for its first data")
 	}
 }
@@ -554,7 +559,7 @@ func (o Observation) each(d *Decision, kind Kind) (done bool, trouble string) {
 	return done, trouble
 }
 
-// tidy removes what is left of the agents, and lets the object go.
+// tidy removes what is left of the agents, has the spec of the cluster carried out again, and lets the object go.
 func (o Observation) tidy(d *Decision) {
 	for key, agent := range o.Agents {
 		if agent.Exists && !agent.Foreign && !agent.Leaving && (!agent.Ended || !agent.Failed) {
@@ -562,6 +567,9 @@ func (o Observation) tidy(d *Decision) {
 		}
 	}
 	slices.SortFunc(d.Actions, func(a, b Action) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	if o.Cluster.Rests == o.Name && !o.anotherCluster() {
+		d.Actions = append(d.Actions, Settle{})
+	}
 	if o.Held {
 		d.Actions = append(d.Actions, Release{})
 	}

@@ -88,6 +88,9 @@ func (w *world) settleCluster() {
 	if c.Restored != "" {
 		c.ClusterID = c.Restored
 	}
+	if _, aside := w.aside[w.Cluster.Members[0]]; aside && c.Rests != w.Name {
+		w.Errorf("what the restore rests on is carried out in %s", w.Recorded.Phase)
+	}
 	for member, data := range w.volumes {
 		if data != c.ClusterID {
 			w.Errorf("%s runs on the data of %s, the cluster is %s", member, data, c.ClusterID)
@@ -108,9 +111,17 @@ func (w *world) do(action Action) {
 	case BackUp:
 		w.Safety.Exists, w.Safety.Complete = true, true
 	case Hold:
-		w.Cluster.Holder = w.Name
+		w.Cluster.Holder, w.Cluster.Rests = w.Name, w.Name
+	case Settle:
+		if !Over(w.Recorded.Phase) {
+			w.Errorf("the spec is carried out in %s", w.Recorded.Phase)
+		}
+		w.Cluster.Rests = ""
 	case LetGo:
-		w.Cluster.Holder, w.Cluster.Restored = "", a.ClusterID
+		w.Cluster.Holder, w.Cluster.Restored, w.Cluster.Rests = "", a.ClusterID, ""
+		if a.Rests {
+			w.Cluster.Rests = w.Name
+		}
 		if a.ClusterID == core.Unsettled {
 			w.Cluster.Begins, w.Cluster.ClusterID = true, ""
 		}
@@ -201,7 +212,7 @@ func (w *world) ends(phase string, data string, words ...string) {
 			w.Errorf("the volume of %s has the data of %q, want %q", member, has, data)
 		}
 	}
-	if over := slices.Contains([]string{Completed, RolledBack, Failed}, phase); over && (w.Held || w.Cluster.Holder != "") {
+	if over := slices.Contains([]string{Completed, RolledBack, Failed}, phase); over && (w.Held || w.Cluster.Holder != "" || w.Cluster.Rests != "") {
 		w.Errorf("it is over, and holds on: %+v", w.Cluster)
 	}
 }

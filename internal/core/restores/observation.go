@@ -77,6 +77,8 @@ type Cluster struct {
 	// its first data again.
 	Holder   string
 	Restored string
+	// Rests is the EtcdRestore for which the spec is noted, see [Settle].
+	Rests string
 	// ClusterID is what its status says.
 	ClusterID string
 	// Members are those that it has, or is to begin with.
@@ -223,8 +225,11 @@ type Release struct{}
 // BackUp makes the safety backup.
 type BackUp struct{}
 
-// Hold holds the cluster, so that its members stop.
+// Hold holds the cluster, so that its members stop. What of its spec a restore rests on is noted, and stays as it is.
 type Hold struct{}
+
+// Settle ends that: nothing can be rolled back any more.
+type Settle struct{}
 
 // MakeClaims makes the claims of a member that do not exist.
 type MakeClaims struct{ Member string }
@@ -241,13 +246,18 @@ type RemoveAgent struct{ AgentKey }
 // MarkClaims notes on a member's claims whose data they hold; an empty ID that this is not certain.
 type MarkClaims struct{ Member, ClusterID string }
 
-// LetGo lets the cluster run with the data of an etcd cluster, or with [core.Unsettled] wait for its first data again.
-type LetGo struct{ ClusterID string }
+// LetGo lets the cluster run with the data of an etcd cluster, or with [core.Unsettled] wait for its first data again. Rests is whether it
+// may still be rolled back.
+type LetGo struct {
+	ClusterID string
+	Rests     bool
+}
 
 func (Keep) action()        {}
 func (Release) action()     {}
 func (BackUp) action()      {}
 func (Hold) action()        {}
+func (Settle) action()      {}
 func (MakeClaims) action()  {}
 func (StartAgent) action()  {}
 func (RemoveAgent) action() {}

@@ -4,6 +4,7 @@ package operator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
 // restore makes an EtcdRestore of the cluster from a backup.
@@ -104,6 +106,56 @@ func TestRestoreInPlace(t *testing.T) {
 	s.change(size(1))
 	s.settled()
 	s.holds("key-0", "after")
+}
+
+// Without the webhook, what a restore rests on stays as it is until the restore is over, and the conditions say so. A member that is replaced
+// meanwhile leaves its volume, so that the cluster can be given back what it had. Then the spec is carried out.
+func TestChangesBeforeARestoreIsOver(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.operate()
+	saved := s.seeded(3)
+	s.put("late", "after")
+	had, before := s.content(), s.cluster().Status.ClusterID
+	s.restore("undo", "seed", func(spec *v1alpha1.EtcdRestoreSpec) {
+		spec.Completion, spec.SafetyBackup = v1alpha1.CompleteManually, v1alpha1.SafetySkip
+	})
+	s.restoreIs("undo", "Restored")
+	s.settled()
+	if has := s.content(); !slices.Equal(has, saved) {
+		t.Errorf("the cluster has %v", has)
+	}
+
+	s.change(func(spec *v1alpha1.EtcdClusterSpec) { spec.Size, spec.Version = ptr.To[int32](1), "3.7.3" })
+	const waits = "spec.size cannot be changed from 3 to 1, spec.version cannot be changed from " + version + " to 3.7.3: " +
+		"EtcdRestore undo into EtcdCluster demo is not over (Restored): set its spec.completion to Confirm or RollBack"
+	s.says("Progressing", "RestoreInFlight", waits)
+	s.says("Degraded", "RestoreInFlight", waits)
+	s.annotate(render.AnnotationReplaceMembers, "demo-1")
+	s.eventually("the member is replaced, and its volume is there", longPatience, func() error {
+		names := map[string]bool{}
+		for i := range s.claims() {
+			names[s.claims()[i].Name] = true
+		}
+		members := s.cluster().Status.Members
+		replaced := !slices.ContainsFunc(members, func(m v1alpha1.MemberStatus) bool { return m.Name == "demo-1" }) && len(s.workloads()) == 3
+		if !replaced || len(members) != 3 || s.cluster().Status.ReadyMembers != 3 || !names["data-demo-1-0"] {
+			return fmt.Errorf("%s, claims %v", summary(s.cluster()), names)
+		}
+		return nil
+	})
+	s.annotate(render.AnnotationReplaceMembers, "")
+	s.says("Progressing", "RestoreInFlight", waits)
+
+	s.changeRestore("undo", v1alpha1.CompleteByRollBack)
+	s.restoreIs("undo", "RolledBack")
+	cluster := s.settled()
+	if has := s.content(); !slices.Equal(has, had) || cluster.Status.ClusterID != before {
+		t.Errorf("the cluster is %s and has %v", cluster.Status.ClusterID, has)
+	}
+	if note := cluster.Annotations[render.AnnotationRestoreRestsOn]; note != "" || cluster.Status.Version != "3.7.3" || len(cluster.Status.Members) != 1 {
+		t.Errorf("noted is %q; the version is %s, and the members are %v", note, cluster.Status.Version, cluster.Status.Members)
+	}
 }
 
 // A new cluster begins with the data of another one's backup.

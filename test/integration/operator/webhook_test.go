@@ -341,6 +341,9 @@ func (s *scene) checkAmidARestore(p *person) {
 		"a hold that is taken": {func() error {
 			return s.rewritten(p, func(c *v1alpha1.EtcdCluster) { delete(c.Annotations, render.AnnotationRestore) })
 		}, "metadata.annotations[etcd.etcd.io/restore] is taken away by the operator only: " + inFlight},
+		"what it rests on": {func() error {
+			return s.rewritten(p, func(c *v1alpha1.EtcdCluster) { delete(c.Annotations, render.AnnotationRestoreRestsOn) })
+		}, "metadata.annotations[etcd.etcd.io/restore-rests-on] is taken away by the operator only: " + inFlight},
 		"data that is claimed": {func() error {
 			return s.rewritten(p, func(c *v1alpha1.EtcdCluster) { c.Annotations[render.AnnotationRestoredClusterID] = "aaaa" })
 		}, `cannot be changed from "" to "aaaa": leave it as it is`},
