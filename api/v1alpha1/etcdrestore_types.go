@@ -140,8 +140,8 @@ type EtcdRestoreStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Phase is how far it is: Pending, Checking (all that is to be restored is read through), BackingUp (a safety backup is made), Stopping (members stop), Filling (volumes are given the
-	// data), Starting, Comparing (the data is compared with the backup), Restored (waiting for spec.completion), Confirming (the
+	// Phase is how far it is: Pending, Checking (all that is to be restored is read through), BackingUp (a safety backup is made), Stopping
+	// (members stop), Filling (volumes are given the data), Starting, Comparing (the data is compared with the backup), Restored (waiting for spec.completion), Confirming (the
 	// earlier data is deleted) and Completed; or RollingBack and RolledBack; or Failed, before anything was touched.
 	// +optional
 	Phase RestorePhase `json:"phase,omitempty"`
