@@ -37,29 +37,21 @@ var errNoRestore = errors.New("the task does not say what is to be restored: its
 
 // check reads all that fill will need through, and tells what the last change is that is archived, if that is wanted.
 func (a Agent) check(ctx context.Context, s store.Store, t task.Task) (task.Result, error) {
-	if t.Restore == nil {
-		return task.Result{}, &FinalError{Err: errNoRestore}
-	}
-	identities, err := a.identities(t)
+	from, err := a.restores(ctx, s, t)
 	if err != nil {
 		return task.Result{}, err
 	}
-	m, recovery, err := base(ctx, s, t)
-	if err != nil {
-		return task.Result{}, judge(err)
-	}
-	source := &metered{Store: s}
-	defer source.tell(needed(m, recovery))()
-	if err := backup.Read(ctx, source, m, identities, io.Discard); err != nil {
+	defer from.store.tell(from.size())()
+	if err := backup.Read(ctx, from.store, from.base, from.identities, io.Discard); err != nil {
 		return task.Result{}, judge(err)
 	}
 	checked := &task.Checked{}
-	if recovery != nil {
-		if err := archive.Check(ctx, source, *recovery, identities); err != nil {
+	if from.since != nil {
+		if err := archive.Check(ctx, from.store, *from.since, from.identities); err != nil {
 			return task.Result{}, judge(err)
 		}
 		if t.Restore.Latest {
-			checked.Target = recovery.Last
+			checked.Target = from.since.Last
 		}
 	}
 	return task.Result{Checked: checked}, nil
@@ -67,28 +59,20 @@ func (a Agent) check(ctx context.Context, s store.Store, t task.Task) (task.Resu
 
 // fill gives a volume the data of a backup, up to a revision or a moment if that is asked for, and puts it in place.
 func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Result, error) {
-	if t.Restore == nil {
-		return task.Result{}, &FinalError{Err: errNoRestore}
-	}
-	identities, err := a.identities(t)
+	from, err := a.restores(ctx, s, t)
 	if err != nil {
 		return task.Result{}, err
 	}
+	defer from.store.tell(from.size())()
 	target := a.target(t)
-	m, recovery, err := base(ctx, s, t)
-	if err != nil {
-		return task.Result{}, judge(err)
-	}
-	source := &metered{Store: s}
-	defer source.tell(needed(m, recovery))()
-	if recovery != nil {
+	if from.since != nil {
 		target.Prepare = func(ctx context.Context, snapshot string) error {
-			_, err := archive.Replay(ctx, source, *recovery, identities, snapshot)
+			_, err := archive.Replay(ctx, from.store, *from.since, from.identities, snapshot)
 			return err
 		}
 	}
 	// Filled and swapped before, and not reported: then there is nothing left of it to fill.
-	if err := backup.Fill(ctx, source, m, identities, target); err != nil {
+	if err := backup.Fill(ctx, from.store, from.base, from.identities, target); err != nil {
 		return task.Result{}, judge(err)
 	}
 	if err := backup.Swap(ctx, target); err != nil {
@@ -101,12 +85,33 @@ func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Resul
 	return task.Result{Filled: &task.Filled{ClusterID: target.EtcdID(), Content: task.Content(content)}}, nil
 }
 
-// needed is how much is read for a restore.
-func needed(m backup.Manifest, recovery *archive.Recovery) int64 {
-	if recovery == nil {
-		return m.Stored.Size
+// restored is what a restore reads: a backup, and what was archived since if that is added to it.
+type restored struct {
+	store      *metered
+	base       backup.Manifest
+	since      *archive.Recovery
+	identities string
+}
+
+// size is how much that is.
+func (r restored) size() int64 {
+	if r.since == nil {
+		return r.base.Stored.Size
 	}
-	return m.Stored.Size + recovery.Bytes
+	return r.base.Stored.Size + r.since.Bytes
+}
+
+// restores finds what a task is to restore.
+func (a Agent) restores(ctx context.Context, s store.Store, t task.Task) (r restored, err error) {
+	if t.Restore == nil {
+		return r, &FinalError{Err: errNoRestore}
+	}
+	r.store = &metered{Store: s}
+	if r.identities, err = a.identities(t); err != nil {
+		return r, err
+	}
+	r.base, r.since, err = base(ctx, s, t)
+	return r, judge(err)
 }
 
 // base is the backup to begin with. With a revision or a moment to recover to, it is the last one before, and the recovery says what was

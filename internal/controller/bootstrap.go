@@ -108,10 +108,8 @@ func (r *BootstrapReconciler) imports(ctx context.Context, built render.Cluster)
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(backup), live); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	for _, owner := range live.OwnerReferences {
-		if owner.UID == built.UID {
-			return live.DeletionTimestamp == nil, nil
-		}
+	if render.OwnedBy(live, built.UID) {
+		return live.DeletionTimestamp == nil, nil
 	}
 	tell(r.Events, built.EtcdCluster, []core.Event{{Warning: true, Reason: core.ReasonNameTaken, Message: fmt.Sprintf(
 		"EtcdBackup %s exists but does not belong to this cluster: delete it, or let the cluster begin with it by spec.bootstrap.backupRef", backup.Name)}})

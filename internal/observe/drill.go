@@ -3,7 +3,6 @@ package observe
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -117,7 +116,7 @@ func (o *Observer) drill(ctx context.Context, c render.Cluster, observed *Observ
 		observed.Taken = core.Problem{Reason: core.ReasonNameTaken, Message: fmt.Sprintf(
 			"EtcdCluster %s exists and is no drill of this cluster: it is left alone; delete it, or remove spec.backup.drill", live.Name)}
 		return nil
-	case !slices.ContainsFunc(live.OwnerReferences, func(owner metav1.OwnerReference) bool { return owner.UID == c.UID }):
+	case !render.OwnedBy(live, c.UID):
 		observed.Taken = core.Problem{Reason: drills.ReasonWaiting, Message: fmt.Sprintf(
 			"EtcdCluster %s is the drill of an earlier EtcdCluster of this name: wait until it is gone, or delete it", live.Name)}
 		return nil
@@ -146,7 +145,7 @@ func (o *Observer) restoreOfDrill(ctx context.Context, live *v1alpha1.EtcdCluste
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading EtcdRestore %s: %w", name, err)
-	case !slices.ContainsFunc(restore.OwnerReferences, func(owner metav1.OwnerReference) bool { return owner.UID == live.UID }):
+	case !render.OwnedBy(restore, live.UID):
 		drill.Says = fmt.Sprintf("EtcdRestore %s exists and is not this drill's: delete it", restore.Name)
 		return nil
 	}
