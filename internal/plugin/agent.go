@@ -25,6 +25,12 @@ import (
 // leftFor is how long the Job of a plugin stays that was killed before it removed it.
 const leftFor = 10 * time.Minute
 
+// A pod and its log are looked at this often; a log as often as this until it has its end.
+const (
+	pollInterval = 500 * time.Millisecond
+	logTries     = 20
+)
+
 // agentImage is the image of the operator that is installed, which has the agent's program, unless another one is given.
 func (k *kube) agentImage(ctx context.Context, given string) (string, error) {
 	if given != "" {
@@ -40,8 +46,8 @@ func (k *kube) agentImage(ctx context.Context, given string) (string, error) {
 	return "", errors.New("no operator is installed by its chart, whose image could be used: give it with --image")
 }
 
-// runAgent has an agent list the store of a backup, and is what it has written.
-func (k *kube) runAgent(ctx context.Context, backup *v1alpha1.EtcdBackup, image, prefix string) ([]byte, error) {
+// runAgent has an agent list the store of a backup, and is what it has found.
+func (k *kube) runAgent(ctx context.Context, backup *v1alpha1.EtcdBackup, image, prefix string) ([]task.Found, error) {
 	name := "etcd-list-" + strings.ToLower(rand.Text()[:8])
 	built := render.Agent{
 		Owner: metav1.OwnerReference{Name: name}, Namespace: k.namespace, Name: name, Image: image,
@@ -65,11 +71,29 @@ func (k *kube) runAgent(ctx context.Context, backup *v1alpha1.EtcdBackup, image,
 	if state := pod.Status.ContainerStatuses[0].State.Terminated; state.ExitCode != 0 {
 		return nil, errors.New(cmp.Or(task.Decode(state.Message).Problem, state.Reason))
 	}
-	lines, err := k.set.CoreV1().Pods(k.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: render.AgentContainer}).DoRaw(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading what pod %s/%s has written: %w", pod.Namespace, pod.Name, orCause(ctx, err))
+	return k.written(ctx, pod)
+}
+
+// written is what an agent has written before it ended. The end of a log may be there only some time after the container has ended.
+func (k *kube) written(ctx context.Context, pod *corev1.Pod) ([]task.Found, error) {
+	for try := 1; ; try++ {
+		lines, err := k.set.CoreV1().Pods(k.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: render.AgentContainer}).DoRaw(ctx)
+		if err != nil {
+			err = fmt.Errorf("reading what pod %s/%s has written: %w", pod.Namespace, pod.Name, orCause(ctx, err))
+		} else if found, incomplete := parseFound(lines); incomplete == nil {
+			return found, nil
+		} else {
+			err = incomplete
+		}
+		if try == logTries {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pollInterval):
+		}
 	}
-	return lines, nil
 }
 
 // remove removes a Job with its pods, also if the plugin was told to stop.
@@ -101,7 +125,7 @@ func (k *kube) ended(ctx context.Context, job *batchv1.Job) (*corev1.Pod, error)
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the agent %s/%s has not ended: %w; %s", job.Namespace, job.Name, context.Cause(ctx), doing)
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(pollInterval):
 		}
 	}
 }

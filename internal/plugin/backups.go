@@ -133,21 +133,19 @@ func list(ctx context.Context, k *kube, from *place, prefix string) ([]task.Foun
 	if err != nil {
 		return nil, nil, err
 	}
-	lines, err := k.runAgent(ctx, backup, image, prefix)
-	if err != nil {
-		return nil, nil, err
-	}
-	found, err := parseFound(lines)
+	found, err := k.runAgent(ctx, backup, image, prefix)
 	return found, backup.Spec.Store, err
 }
 
-// parseFound reads what an agent has listed, which has to be all of it.
+// parseFound reads what an agent has listed, which has to be all of it. Libraries of the agent may write into the same log: what is no
+// thing that was found is passed over, and the end tells how many there are.
 func parseFound(lines []byte) ([]task.Found, error) {
-	all := []task.Found{}
+	all, passed := []task.Found{}, ""
 	for line := range strings.Lines(string(lines)) {
 		var found task.Found
-		if err := json.Unmarshal([]byte(line), &found); err != nil {
-			return nil, fmt.Errorf("the agent has listed %q, which is no JSON: its image and this plugin are of different versions", strings.TrimSpace(line))
+		if err := json.Unmarshal([]byte(line), &found); err != nil || found == (task.Found{}) {
+			passed = strings.TrimSpace(line)
+			continue
 		}
 		if end := found.End; end != nil && end.Count == len(all) {
 			return all, nil
@@ -155,6 +153,9 @@ func parseFound(lines []byte) ([]task.Found, error) {
 			return nil, fmt.Errorf("of %d things that the agent has found, %d came through: try again, or list less with --prefix", end.Count, len(all))
 		}
 		all = append(all, found)
+	}
+	if passed != "" {
+		return nil, fmt.Errorf("the end of the agent's list is missing; it has written %q: try again, with a plugin of the version of its image", passed)
 	}
 	return nil, errors.New("the end of the agent's list is missing: try again")
 }

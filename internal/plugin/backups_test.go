@@ -57,15 +57,15 @@ func TestAListHasToBeWhole(t *testing.T) {
 		`{"backup":{"path":"a"}}`:       "the end of the agent's list is missing",
 		`{"end":{"count":0}}`:           "",
 		`{"end":{"count":2}}`:           "of 2 things that the agent has found, 0 came through",
-		"panic: something\n":            "which is no JSON",
-		`{"archive":{}}` + "\n" + `{"e`: "which is no JSON",
+		"panic: something\n":            "it has written \"panic: something\"",
+		`{"archive":{}}` + "\n" + `{"e`: "it has written",
 	} {
 		_, err := parseFound([]byte(lines))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %v", lines, err)
 		}
 	}
-	all, err := parseFound([]byte("{\"backup\":{\"path\":\"a\"}}\n{\"end\":{\"count\":1}}\n"))
+	all, err := parseFound([]byte("{\"backup\":{\"path\":\"a\"}}\nSDK WARN no checksum\n{\"level\":\"warn\"}\n{\"end\":{\"count\":1}}\n"))
 	if err != nil || len(all) != 1 || all[0].Backup.Path != "a" {
 		t.Errorf("%+v, %v", all, err)
 	}
