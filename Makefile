@@ -47,6 +47,10 @@ test-sim: ## Run the simulator: every order of events, up to a bound.
 test-integration: ## Run the tests with a real kube-apiserver and real etcd processes.
 	@hack/test.sh integration
 
+.PHONY: test-sweeps
+test-sweeps: ## Run the simulator with more states, and integration tests with every fault at every write (hours).
+	@SIM_STATES=500000 SWEEP=full CRASH_SWEEP_EVERY=1 TEST_TIMEOUT=12h hack/test.sh sim integration
+
 .PHONY: test-e2e
 test-e2e: ## Run the end-to-end tests on the local cluster (PROVIDER=kind: on kind; KEEP=1: keep it).
 	@hack/test.sh e2e

@@ -18,7 +18,7 @@ go_test() {
   local kind=$1
   shift
   gotestsum --format standard-quiet --hide-summary skipped --jsonfile "build/test/$kind.jsonl" -- \
-    -timeout 60m "${flags[@]}" "$@"
+    -timeout "${TEST_TIMEOUT:-60m}" "${flags[@]}" "$@"
 }
 
 # covered KIND ARGUMENT...: the same; leaves coverage data in build/coverage/KIND if "coverage" was asked for.

@@ -122,7 +122,7 @@ func roundUp(size int64) int64 {
 func lowestVersion(members []MemberReport) string {
 	var lowest *semver.Version
 	for _, m := range members {
-		version, err := semver.NewVersion(m.Version)
+		version, err := semver.StrictNewVersion(m.Version)
 		if err == nil && (lowest == nil || version.LessThan(lowest)) {
 			lowest = version
 		}

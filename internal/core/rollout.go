@@ -108,7 +108,7 @@ func (v *view) lastRan(m *memberView) []string {
 }
 
 func appendVersion(versions []*semver.Version, text string) []*semver.Version {
-	version, err := semver.NewVersion(text)
+	version, err := semver.StrictNewVersion(text)
 	if err != nil {
 		return versions
 	}

@@ -18,6 +18,9 @@ var upgradeFloors = map[uint64]*semver.Version{
 	6: semver.MustParse("3.6.11"),
 }
 
+// first36 is before all versions of 3.6.
+var first36 = semver.MustParse("3.6.0-0")
+
 // known are, by minor, the newest versions when this was written: what the operator goes through on a way of several
 // minors.
 var known = map[uint64]*semver.Version{
@@ -48,7 +51,7 @@ type Fleet struct {
 // Waypoint is the version to run next on the way to the one that is wanted. A cluster moves by one minor at a time, upwards
 // only from a version that is safe to leave, and begins with the next minor only when nobody is away.
 func Waypoint(wanted string, fleet Fleet) string {
-	target, err := semver.NewVersion(wanted)
+	target, err := semver.StrictNewVersion(wanted)
 	var versions []*semver.Version
 	for _, text := range fleet.Runs {
 		versions = appendVersion(versions, text)
@@ -94,7 +97,7 @@ func (f Fleet) stays(runs, next *semver.Version) bool {
 // of these answers, or etcd was told. Otherwise all may have moved, and the data with them, see [view.mayGoBack].
 func (f Fleet) mayReturn(next *semver.Version) bool {
 	return minorOf(f.Told) == minorOf(next.String()) || slices.ContainsFunc(f.Answers, func(text string) bool {
-		version, err := semver.NewVersion(text)
+		version, err := semver.StrictNewVersion(text)
 		return err == nil && version.Minor() <= next.Minor()
 	})
 }
@@ -142,7 +145,7 @@ func VersionRefused(wanted string, runs []string) Problem {
 // A cluster moves up by one minor at a time (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/). When it moves back is for
 // [downgrade] to say.
 func versionHop(want, final string, r running) Problem {
-	target, err := semver.NewVersion(want)
+	target, err := semver.StrictNewVersion(want)
 	if err != nil {
 		return Problem{ReasonVersionHopRefused, fmt.Sprintf("spec.version %q is not a version; write MAJOR.MINOR.PATCH, e.g. 3.6.16", want)}
 	}
@@ -174,7 +177,7 @@ func versionHop(want, final string, r running) Problem {
 // tooFarBack: what may not be left for the next minor may not be come back to from there either. The definition of the API compares
 // with the spec before, which need not be what members run.
 func tooFarBack(final string, highest *semver.Version) Problem {
-	target, err := semver.NewVersion(final)
+	target, err := semver.StrictNewVersion(final)
 	if err != nil || target.Major() != highest.Major() || target.Minor() >= highest.Minor() {
 		return Problem{}
 	}
@@ -256,7 +259,7 @@ func downgrade(v *view, p *plan) bool {
 // mayGoBack is whether members may start with the version that is wanted: it is not older than all that run, or etcd is
 // ready for it. What is only remembered can forbid it, but never allow it.
 func (v *view) mayGoBack() bool {
-	target, err := semver.NewVersion(v.Cluster.Spec.Version)
+	target, err := semver.StrictNewVersion(v.Cluster.Spec.Version)
 	r := v.running()
 	proven, _ := extremes(r.answered)
 	if proven == nil {
@@ -332,9 +335,9 @@ func (v *view) allSince36(but *memberView) uint64 {
 // since36 is what is to be recorded of a volume whose member runs: what it may have proposed with an older version is in the
 // log by now, and the leader has applied it. A member that is new has never run one.
 func (v *view) since36(m *memberView, volume Volume) uint64 {
-	version, err := semver.NewVersion(m.status.Version)
+	version, err := semver.StrictNewVersion(m.status.Version)
 	switch {
-	case err != nil || version.LessThan(semver.MustParse("3.6.0-0")):
+	case err != nil || version.LessThan(first36):
 		return 0
 	case volume.Since36 > 0 || v.leader() == nil:
 		return volume.Since36
@@ -358,7 +361,7 @@ func minorOf(version string) string {
 // version, and with it the version of the data, some seconds after the last member has moved, and only while all of them
 // run (https://etcd.io/docs/v3.6/upgrades/upgrade_3_6/).
 func (v *view) unfinishedUpgrade() string {
-	target, err := semver.NewVersion(v.Cluster.Spec.Version)
+	target, err := semver.StrictNewVersion(v.Cluster.Spec.Version)
 	if err != nil {
 		return ""
 	}
@@ -366,8 +369,8 @@ func (v *view) unfinishedUpgrade() string {
 		if m.status == nil || !m.status.Answered || m.status.StorageVersion == "" {
 			continue
 		}
-		runs, errRuns := semver.NewVersion(m.status.Version)
-		stored, errStored := semver.NewVersion(m.status.StorageVersion)
+		runs, errRuns := semver.StrictNewVersion(m.status.Version)
+		stored, errStored := semver.StrictNewVersion(m.status.StorageVersion)
 		if errRuns == nil && errStored == nil && target.Minor() > runs.Minor() && stored.Minor() < runs.Minor() {
 			return fmt.Sprintf("the upgrade to %d.%d is not finished on member %s, its data is still of %d.%d", runs.Major(), runs.Minor(), m.Name, stored.Major(), stored.Minor())
 		}

@@ -12,6 +12,7 @@ import (
 
 // TestLifeAuthIsTurnedOnAndOff: clients that show the ready-made certificate go on as the user client, while members are rolled too.
 func TestLifeAuthIsTurnedOnAndOff(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, func(s *v1alpha1.EtcdClusterSpec) {
 		// The workload compares the members' data, which root alone may do.
 		s.Security.Auth.Users = []v1alpha1.AuthUser{{Name: "client", Roles: []v1alpha1.AuthName{"root"}}, {Name: "nobody"}}

@@ -23,8 +23,10 @@ import (
 func inNamespace(name string) client.ListOption { return client.InNamespace(name) }
 
 func TestLifeLostVolume(t *testing.T) {
+	t.Parallel()
 	for name, leads := range map[string]bool{"of the leader": true, "of a follower": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := beginLife(t, 3, nil)
 			member, id := l.member(leads)
 			l.LoseVolume(member)
@@ -35,6 +37,7 @@ func TestLifeLostVolume(t *testing.T) {
 }
 
 func TestLifeCorruptLog(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, nil)
 	l.RequireLocal("corrupting a disk")
 	member, id := l.member(false)
@@ -49,11 +52,13 @@ func TestLifeCorruptLog(t *testing.T) {
 // A value that changes on one disk is found when the member starts (InitialCorruptCheck), or by the leader after a
 // compaction (CompactHashCheck), which raises the alarm CORRUPT; until that is disarmed etcd refuses all requests.
 func TestLifeCorruptDatabase(t *testing.T) {
+	t.Parallel()
 	for name, found := range map[string]func(*life, string){
 		"found at a start":         func(l *life, member string) { l.restart(member) },
 		"found after a compaction": (*life).compactUntilFound,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := beginLife(t, 3, func(s *v1alpha1.EtcdClusterSpec) {
 				s.Config = map[string]v1alpha1.ConfigValue{"compact-hash-check-time": "5s"}
 			})
@@ -167,6 +172,7 @@ func (l *life) restart(member string) {
 	l.MustDelete(pod)
 }
 
+// No test runs beside one that takes a node away.
 func TestLifeDeadNode(t *testing.T) {
 	l := beginLife(t, 3, nil)
 	l.RequireLocal("stopping a node")

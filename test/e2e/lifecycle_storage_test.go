@@ -79,6 +79,7 @@ func (l *life) exchanged(as func(context.Context) error) {
 }
 
 func TestLifeStorageExpansion(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, fixedQuota)
 	pods := l.Pods("demo")
 	size := resource.MustParse("2Gi")
@@ -90,6 +91,7 @@ func TestLifeStorageExpansion(t *testing.T) {
 
 // The database fills more than half of the quota, so that the volumes grow by half, and then no more.
 func TestLifeVolumesGrowByThemselves(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, func(s *v1alpha1.EtcdClusterSpec) {
 		size := resource.MustParse("64Mi")
 		s.Storage.Size = &size
@@ -110,6 +112,7 @@ func TestLifeVolumesGrowByThemselves(t *testing.T) {
 }
 
 func TestLifeAnotherStorageClass(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, nil)
 	standard := &storagev1.StorageClass{}
 	if err := l.Get(context.Background(), objectKey("", "standard"), standard); err != nil {
@@ -133,6 +136,7 @@ func TestLifeAnotherStorageClass(t *testing.T) {
 }
 
 func TestLifeTheLogGetsAVolumeOfItsOwn(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, nil)
 	size := resource.MustParse("512Mi")
 	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Storage.WAL = &v1alpha1.WALStorage{Size: &size} })
@@ -148,6 +152,7 @@ func TestLifeTheLogGetsAVolumeOfItsOwn(t *testing.T) {
 
 // A volume of a node cannot follow its member to another zone, so that the members are exchanged.
 func TestLifeAnotherZone(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, nil)
 	var nodes corev1.NodeList
 	if err := l.List(context.Background(), &nodes); err != nil {
@@ -172,6 +177,7 @@ func TestLifeAnotherZone(t *testing.T) {
 
 // A member in memory has nothing left once its pod is gone.
 func TestLifeInMemory(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, func(s *v1alpha1.EtcdClusterSpec) {
 		size := resource.MustParse("256Mi")
 		s.Storage.Medium, s.Storage.Size = v1alpha1.StorageMediumMemory, &size

@@ -20,6 +20,9 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/live"
 )
 
+// gently is how clients write and read beside other tests: what they see is checked here, how fast they are is measured by the benchmarks.
+var gently = history.Options{Pause: 100 * time.Millisecond, Heartbeat: 50 * time.Millisecond}
+
 // life is a cluster that something is done to while clients write to it and read from it all the time.
 type life struct {
 	*live.Kubernetes
@@ -40,7 +43,7 @@ func beginLife(t *testing.T, size int32, adjust func(*v1alpha1.EtcdClusterSpec),
 	}
 	k.MustCreate(cluster)
 	l := &life{Kubernetes: k, before: k.WaitSettled("demo", patience), ids: map[string]uint64{}}
-	l.workload = k.StartWorkload("demo", history.Options{})
+	l.workload = k.StartWorkload("demo", gently)
 	l.note()
 	return l
 }
@@ -93,6 +96,7 @@ func (l *life) member(leads bool) (name string, id uint64) {
 }
 
 func TestLifeScaleOutAndIn(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 1, nil)
 	for _, size := range []int32{3, 5, 3, 1} {
 		l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Size = &size })
@@ -117,6 +121,7 @@ func TestLifeScaleOutAndIn(t *testing.T) {
 
 // The member that does not run goes first, whatever its number.
 func TestLifeScaleInWhileAMemberIsDown(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 5, nil)
 	member, _ := l.member(false)
 	if err := live.CorruptLog(l.DataFolder(member)); err != nil {
@@ -132,6 +137,7 @@ func TestLifeScaleInWhileAMemberIsDown(t *testing.T) {
 }
 
 func TestLifeReplaceTheLeaderByAnnotation(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, nil)
 	leader, id := l.member(true)
 	l.Annotate("demo", "etcd.etcd.io/replace-members", leader)
@@ -143,6 +149,7 @@ func TestLifeReplaceTheLeaderByAnnotation(t *testing.T) {
 }
 
 func TestLifeRollingChange(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, nil)
 	pods := l.Pods("demo")
 	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) {
@@ -160,6 +167,7 @@ func TestLifeRollingChange(t *testing.T) {
 }
 
 func TestLifeResourcesInPlace(t *testing.T) {
+	t.Parallel()
 	requests := func(cpu, memory string) *corev1.ResourceRequirements {
 		return &corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)}}
 	}
@@ -186,6 +194,7 @@ func TestLifeResourcesInPlace(t *testing.T) {
 }
 
 func TestLifeHibernateAndWake(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, nil)
 	asleep, awake := int32(0), int32(3)
 	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Size = &asleep })
@@ -212,6 +221,7 @@ func TestLifeHibernateAndWake(t *testing.T) {
 
 // Between two members a roll can be held for as long as anybody wants.
 func TestLifePausedMidway(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, nil)
 	before := l.Pods("demo")
 	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) {
@@ -248,7 +258,8 @@ func TestLifePausedMidway(t *testing.T) {
 	}
 }
 
-// The operator ends with a member half joined, and the cluster is deleted before another one is there.
+// The operator ends with a member half joined, and the cluster is deleted before another one is there. No test runs beside one without
+// an operator.
 func TestLifeDeletedWithAStepHalfDone(t *testing.T) {
 	l := beginLife(t, 3, nil)
 	size := int32(5)

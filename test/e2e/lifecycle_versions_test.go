@@ -82,6 +82,7 @@ func (l *life) wantStorageVersion(minor string) {
 }
 
 func TestLifeUpgradeOverTwoMinors(t *testing.T) {
+	t.Parallel()
 	l := beginLifeAt(t, "3.5.33", "3.6.16", "3.7.3")
 	if seen := l.walk("3.7.3"); !slices.Equal(seen, []string{"3.5", "3.6", "3.7"}) {
 		t.Errorf("members ran %v, want one minor after the other", seen)
@@ -93,6 +94,7 @@ func TestLifeUpgradeOverTwoMinors(t *testing.T) {
 }
 
 func TestLifeDowngrade(t *testing.T) {
+	t.Parallel()
 	l := beginLifeAt(t, "3.7.3", "3.6.16")
 	l.walk("3.6.16")
 	l.finish(3)
@@ -103,6 +105,7 @@ func TestLifeDowngrade(t *testing.T) {
 
 // Going back before the cluster version has moved: one member runs the new minor when the spec is put back.
 func TestLifeUpgradeTakenBackMidway(t *testing.T) {
+	t.Parallel()
 	l := beginLifeAt(t, "3.6.16", "3.7.3")
 	l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Version = "3.7.3" })
 	l.Eventually("one member runs 3.7", 2*patience, func(ctx context.Context) error {

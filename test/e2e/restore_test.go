@@ -17,7 +17,6 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
-	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/history"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/live"
 )
 
@@ -40,6 +39,7 @@ func (b backups) everything(etcd *clientv3.Client, options ...clientv3.OpOption)
 // TestRestores: a cluster is backed up by schedule and continuously under load, and a bad client deletes everything. It is given back what it
 // had one second before; and where nobody knows of it, a new cluster begins with all that the store has.
 func TestRestores(t *testing.T) {
+	t.Parallel()
 	k := live.Connect(t)
 	b := backups{k, k.StartObjectStore(resource.MustParse("128Mi"))}
 	cluster := k.Cluster("demo", 3)
@@ -50,7 +50,7 @@ func TestRestores(t *testing.T) {
 	k.MustCreate(cluster)
 	k.WaitSettled("demo", patience)
 	b.archives()
-	workload := k.StartWorkload("demo", history.Options{})
+	workload := k.StartWorkload("demo", gently)
 	scheduled := b.scheduled("demo")
 	k.Change("demo", func(spec *v1alpha1.EtcdClusterSpec) { spec.Backup.Suspend = true })
 	workload.Finish() // All that was acknowledged is there.

@@ -14,12 +14,12 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/pki"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
-	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/history"
 )
 
 // TestLifeTLSSourceChanges: certificates come from cert-manager, or from Secrets, and then from the operator's own authorities again,
 // while clients write that follow the ready-made certificate.
 func TestLifeTLSSourceChanges(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		source func(l *life) func(*v1alpha1.EtcdClusterSpec)
@@ -30,6 +30,7 @@ func TestLifeTLSSourceChanges(t *testing.T) {
 		{"Secrets between members", (*life).givenMember, []string{"demo-peer-ca"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			l := beginLife(t, 3, atOnce)
 			source := test.source(l)
 			before := l.authorities()
@@ -37,7 +38,7 @@ func TestLifeTLSSourceChanges(t *testing.T) {
 			l.authoritiesAreOthers(before, test.changed...)
 			t.Logf("from the own authorities to %s: %s", test.name, l.finish(3))
 			before = l.authorities()
-			l.workload = l.StartWorkload("demo", history.Options{})
+			l.workload = l.StartWorkload("demo", gently)
 			l.Change("demo", func(s *v1alpha1.EtcdClusterSpec) { s.Security.TLS.Client.Source, s.Security.TLS.Peer.Source = nil, nil })
 			l.authoritiesAreOthers(before, test.changed...)
 			t.Logf("from %s to own authorities: %s", test.name, l.finish(3))

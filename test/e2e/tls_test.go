@@ -27,6 +27,7 @@ func atOnce(spec *v1alpha1.EtcdClusterSpec) {
 // TestLifeTLSCertificatesChange: certificates are renewed, and then their authorities changed, while clients write that follow
 // their Secret.
 func TestLifeTLSCertificatesChange(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, atOnce)
 	started := map[string]time.Time{}
 	for name := range l.ids {
@@ -100,6 +101,7 @@ func (l *life) startedAt(member string) time.Time {
 
 // TestLifeTLSIsTurnedOn: members talk TLS to each other from then on, and clients that have changed meanwhile to them.
 func TestLifeTLSIsTurnedOn(t *testing.T) {
+	t.Parallel()
 	l := beginLife(t, 3, modesOfTLS(v1alpha1.ClientTLSDisabled, v1alpha1.PeerTLSDisabled))
 	l.Change("demo", modesOfTLS(v1alpha1.ClientTLSPermissive, v1alpha1.PeerTLSRequired))
 	t.Logf("while it was turned on: %s", l.finish(3))

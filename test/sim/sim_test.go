@@ -21,7 +21,7 @@ import (
 var knownIssues = map[Promise]string{}
 
 func TestSim(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	var mu sync.Mutex
 	results := map[string]Result{}
 	t.Run("runs", func(t *testing.T) {

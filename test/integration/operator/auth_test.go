@@ -185,11 +185,14 @@ func (s *scene) takes(user, password string, want bool) {
 // is declared is what holds, whoever changes what.
 func TestAuth(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		version   string
-		encrypted bool
-	}{"3.5 with TLS": {"3.5.33", true}, "3.6": {version, false}, "3.7 with TLS": {"3.7.3", true}} {
-		t.Run(name, func(t *testing.T) {
+	for i, c := range []struct {
+		name, version string
+		encrypted     bool
+	}{{"3.6", version, false}, {"3.5 with TLS", "3.5.33", true}, {"3.7 with TLS", "3.7.3", true}} {
+		if !taken(i, 2) {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			s.needs(c.version)

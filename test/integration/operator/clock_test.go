@@ -23,16 +23,20 @@ func (c *skewed) now() time.Time {
 func (c *skewed) jump(by time.Duration) { c.by.Add(int64(by)) }
 
 // jumps are how an operator's clock may jump.
-var jumps = map[string]time.Duration{
-	"an hour forward": time.Hour, "an hour back": -time.Hour, "a year forward": 365 * 24 * time.Hour, "a year back": -365 * 24 * time.Hour,
-}
+var jumps = []struct {
+	name string
+	by   time.Duration
+}{{"a year forward", 365 * 24 * time.Hour}, {"an hour forward", time.Hour}, {"an hour back", -time.Hour}, {"a year back", -365 * 24 * time.Hour}}
 
 // TestTheClockJumps: in the midst of a scale-out, of a roll and while a member is down for a moment. Nobody is replaced for
 // it, and all ends as it should.
 func TestTheClockJumps(t *testing.T) {
 	t.Parallel()
-	for name, jump := range jumps {
-		t.Run(name, func(t *testing.T) {
+	for i, jump := range jumps {
+		if !taken(i, 2) {
+			continue
+		}
+		t.Run(jump.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			clock := &skewed{}
@@ -40,19 +44,19 @@ func TestTheClockJumps(t *testing.T) {
 			l := s.inhabit(1)
 			s.change(size(3))
 			time.Sleep(700 * time.Millisecond)
-			clock.jump(jump)
+			clock.jump(jump.by)
 			before := s.tidy(longPatience)
 
 			pods := s.pods()
 			s.change(settings("79"))
 			time.Sleep(1500 * time.Millisecond)
-			clock.jump(jump)
+			clock.jump(jump.by)
 			s.rolled(pods)
 
 			if err := env.KillMember(s.namespace, s.follower()+"-0", syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			clock.jump(jump)
+			clock.jump(jump.by)
 			if after := l.finish(); !slices.Equal(before, after) {
 				t.Errorf("the members were %v and are %v", before, after)
 			}
@@ -63,12 +67,15 @@ func TestTheClockJumps(t *testing.T) {
 // TestTheNextOperatorHasAnotherClock: it reads times that are yet to come, or long gone.
 func TestTheNextOperatorHasAnotherClock(t *testing.T) {
 	t.Parallel()
-	for name, by := range jumps {
-		t.Run(name, func(t *testing.T) {
+	for i, jump := range jumps {
+		if !taken(i, 2) {
+			continue
+		}
+		t.Run(jump.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			clock := &skewed{}
-			clock.jump(by)
+			clock.jump(jump.by)
 			first := s.operateWith(operatorOptions{now: clock.now})
 			l := s.inhabit(3)
 			victim := s.follower()
@@ -94,17 +101,21 @@ func TestTheNextOperatorHasAnotherClock(t *testing.T) {
 // over whose clock is another one. The member is not replaced: nobody has waited for it for as long as the spec says.
 func TestAJumpIsNoAbsence(t *testing.T) {
 	t.Parallel()
-	for name, story := range map[string]struct {
+	for i, story := range []struct {
+		name  string
 		jump  time.Duration
 		other bool
 	}{
-		"an hour forward":               {time.Hour, false},
-		"a year forward":                {365 * 24 * time.Hour, false},
-		"a year back":                   {-365 * 24 * time.Hour, false},
-		"another operator, an hour on":  {time.Hour, true},
-		"another operator, an hour ago": {-time.Hour, true},
+		{"an hour forward", time.Hour, false},
+		{"a year back", -365 * 24 * time.Hour, false},
+		{"another operator, an hour on", time.Hour, true},
+		{"another operator, an hour ago", -time.Hour, true},
+		{"a year forward", 365 * 24 * time.Hour, false},
 	} {
-		t.Run(name, func(t *testing.T) {
+		if !taken(i, 2) {
+			continue
+		}
+		t.Run(story.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
 			_, place := s.pool(4)

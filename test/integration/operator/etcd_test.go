@@ -90,7 +90,7 @@ func (s *scene) member(name string) *clientv3.StatusResponse {
 }
 
 // writerRests is how long a writer rests between two writes: a short gap is seen, and the processors are left to others.
-const writerRests = 10 * time.Millisecond
+const writerRests = 40 * time.Millisecond
 
 // writer writes all the time, one key after another, each with a deadline of a second.
 type writer struct {

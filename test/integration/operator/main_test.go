@@ -23,7 +23,7 @@ import (
 )
 
 // atOnce is how many tests run at the same time: they wait more than they compute.
-const atOnce = "5"
+const atOnce = "6"
 
 // env is the cluster that all tests of the package share.
 var env *environment.Environment

@@ -31,7 +31,7 @@ func TestRefusedWrites(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for n := 1; n <= usual; n++ {
-				if n%2 != i%2 && !fullSweep() {
+				if !taken(n+i, 4) {
 					continue
 				}
 				t.Run(fmt.Sprintf("write %d", n), func(t *testing.T) {

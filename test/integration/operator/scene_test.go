@@ -156,7 +156,7 @@ func (s *scene) eventually(what string, limit time.Duration, condition func() er
 			s.Fatalf("%s: not within %v: %v", what, limit, err)
 		}
 		// What takes long is asked for less often: all tests share two cores.
-		time.Sleep(min(max(time.Since(started)/20, 20*time.Millisecond), 100*time.Millisecond))
+		time.Sleep(min(max(time.Since(started)/20, 20*time.Millisecond), 250*time.Millisecond))
 	}
 }
 

@@ -5,7 +5,9 @@ package operator
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -110,15 +112,16 @@ const stillFor = 4 * time.Second
 
 // TestACacheStandsStill: the cache of one kind is behind, from the moment before a change until some time after it. In the end
 // all is as in a new cluster. zookeeper-operator#314 and cassandra-operator#407 deleted the volume of a new member by an old
-// spec, cassandra-operator#398 missed what was there for a moment only.
+// spec, cassandra-operator#398 missed what was there for a moment only. By default each kind meets some of the changes, with SWEEP=full all.
 func TestACacheStandsStill(t *testing.T) {
 	t.Parallel()
 	last := settings("91")
 	like := fresh(t, 3, last)
-	for kind, cache := range cached() {
+	for i, kind := range slices.Sorted(maps.Keys(cached())) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
+			cache := cached()[kind]
 			s.operateWith(operatorOptions{still: cache})
 			l := s.inhabit(3)
 			during := func(change func()) {
@@ -128,17 +131,23 @@ func TestACacheStandsStill(t *testing.T) {
 				cache.thaw()
 				s.tidy(longPatience)
 			}
-			during(func() { s.change(size(5)) })
-			during(func() { s.change(size(3)) })
-			// Down and up: what is meant for the old members must not hit the new ones.
-			during(func() {
-				s.change(size(1))
-				time.Sleep(stillFor / 2)
-				s.change(size(3))
-			})
-			victim := s.follower()
-			during(func() { s.loseVolume(victim) })
-			s.replaced(victim)
+			if taken(i, 3) {
+				during(func() { s.change(size(5)) })
+				during(func() { s.change(size(3)) })
+			}
+			if taken(i+2, 3) {
+				// Down and up: what is meant for the old members must not hit the new ones.
+				during(func() {
+					s.change(size(1))
+					time.Sleep(stillFor / 2)
+					s.change(size(3))
+				})
+			}
+			if taken(i+1, 3) {
+				victim := s.follower()
+				during(func() { s.loseVolume(victim) })
+				s.replaced(victim)
+			}
 			before := s.pods()
 			during(func() { s.change(last) })
 			s.rolled(before)
@@ -153,11 +162,15 @@ func TestACacheStandsStill(t *testing.T) {
 // the living one.
 func TestACacheShowsAnEarlierCluster(t *testing.T) {
 	t.Parallel()
-	for _, policy := range []v1alpha1.RetentionPolicy{v1alpha1.RetentionDelete, v1alpha1.RetentionRetain} {
-		for kind, cache := range cached() {
+	for i, policy := range []v1alpha1.RetentionPolicy{v1alpha1.RetentionDelete, v1alpha1.RetentionRetain} {
+		for j, kind := range slices.Sorted(maps.Keys(cached())) {
+			if !taken(i+j, 2) {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s, %s", policy, kind), func(t *testing.T) {
 				t.Parallel()
 				s := newScene(t)
+				cache := cached()[kind]
 				retain := func(spec *v1alpha1.EtcdClusterSpec) { spec.Storage.Retention.WhenDeleted = policy }
 				s.operateWith(operatorOptions{still: cache})
 				earlier := s.running(3, retain)
@@ -255,7 +268,7 @@ func (w sweep) overtake(t *testing.T, first int, likes []map[string]string) {
 		s.eventually(stage.name, longPatience, func() error { return stage.done(s) })
 	}
 	o.stop()
-	every := 9
+	every := 13
 	if fullSweep() {
 		every = 1
 	}

@@ -158,7 +158,7 @@ func TestDrawnSpecs(t *testing.T) {
 		for _, place := range knob.Drawn() {
 			missing[place] = true
 		}
-		for tries := 0; tries < 12 || len(missing) > 0 && tries < 300; tries++ {
+		for tries := 0; tries < 6 || len(missing) > 0 && tries < 300; tries++ {
 			wrong := knob.Wrong(r)
 			if _, err := s.set(knob, wrong, client.DryRunAll); err == nil {
 				t.Errorf("%s may be %v, which the schema forbids", knob.Path, wrong)
