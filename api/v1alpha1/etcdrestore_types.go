@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -134,6 +135,15 @@ const (
 // +kubebuilder:validation:Enum=Pending;Checking;BackingUp;Stopping;Filling;Starting;Comparing;Restored;Confirming;Completed;RollingBack;RolledBack;Failed
 type RestorePhase string
 
+// RestoreProgress is how far the agents of a restore are.
+type RestoreProgress struct {
+	// Read is how many bytes they have read from the store, all together.
+	Read resource.Quantity `json:"read"`
+
+	// Total is how many they have to read: all of it once to check, and once for each member.
+	Total resource.Quantity `json:"total"`
+}
+
 // EtcdRestoreStatus is what has become of the restore.
 type EtcdRestoreStatus struct {
 	// ObservedGeneration is the metadata.generation that this status is about.
@@ -152,6 +162,10 @@ type EtcdRestoreStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// Progress is how much was read from the store in the phases Checking and Filling, as long as that goes on.
+	// +optional
+	Progress *RestoreProgress `json:"progress,omitempty"`
 
 	// Members are those whose volumes are filled.
 	// +listType=atomic

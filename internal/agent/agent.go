@@ -36,7 +36,7 @@ type Agent struct {
 	Root string
 	// Output is where what is listed is written; in a pod it is the standard output.
 	Output io.Writer
-	// Listen is where an archiver or a mirror tells how it is; in a pod it is [task.ArchiverPort].
+	// Listen is where it tells how it is; in a pod it is [task.Port].
 	Listen string
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log"
@@ -93,9 +94,6 @@ func (b *board[S]) failed(err error) {
 
 // serve answers requests until it is stopped. Ready is why it does not keep up, if it does not.
 func (b *board[S]) serve(ctx context.Context, address string, ready func(time.Time) error) (stop func(), err error) {
-	if address == "" {
-		address = fmt.Sprintf(":%d", task.ArchiverPort)
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -106,11 +104,20 @@ func (b *board[S]) serve(ctx context.Context, address string, ready func(time.Ti
 		_, _ = fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("/metrics", promhttp.HandlerFor(b.metrics, promhttp.HandlerOpts{}))
+	if stop, err = listen(ctx, address, mux); err != nil {
+		return nil, fmt.Errorf("serving metrics: %w", err)
+	}
+	return stop, nil
+}
+
+// listen answers requests until it is stopped; in a pod at [task.Port].
+func listen(ctx context.Context, address string, handler http.Handler) (stop func(), err error) {
+	address = cmp.Or(address, fmt.Sprintf(":%d", task.Port))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("serving metrics at %s: %w", address, err)
+		return nil, fmt.Errorf("listening at %s: %w", address, err)
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) })
 	return func() {

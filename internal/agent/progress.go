@@ -2,11 +2,14 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log"
+	"net/http"
 	"sync/atomic"
 	"time"
 
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
 )
 
@@ -39,9 +42,19 @@ func (b meteredBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// tell logs now and then, until it is stopped, how much of a size was read since.
-func (m *metered) tell(size int64) (stop func()) {
+// tell logs now and then, until it is stopped, how much of a size was read since, and answers whoever asks for that.
+func (a Agent) tell(ctx context.Context, m *metered, size int64) (stop func()) {
 	began, before := time.Now(), m.read.Load()
+	mux := http.NewServeMux()
+	mux.HandleFunc(task.ProgressPath, func(w http.ResponseWriter, _ *http.Request) {
+		// What is read again after a failure counts once.
+		_ = json.NewEncoder(w).Encode(task.Progress{Read: min(m.read.Load()-before, size), Total: size})
+	})
+	unlisten, err := listen(ctx, a.Listen, mux)
+	if err != nil {
+		log.Print("etcd-agent: nobody will see how far this is: ", err)
+		unlisten = func() {}
+	}
 	done := make(chan struct{})
 	go func() {
 		for {
@@ -55,6 +68,7 @@ func (m *metered) tell(size int64) (stop func()) {
 	}()
 	return func() {
 		close(done)
+		unlisten()
 		log.Printf("etcd-agent: %d MiB were read in %s", (m.read.Load()-before+1<<20-1)>>20, time.Since(began).Round(time.Millisecond))
 	}
 }

@@ -41,7 +41,7 @@ func (a Agent) check(ctx context.Context, s store.Store, t task.Task) (task.Resu
 	if err != nil {
 		return task.Result{}, err
 	}
-	defer from.store.tell(from.size())()
+	defer a.tell(ctx, from.store, from.size())()
 	if err := backup.Read(ctx, from.store, from.base, from.identities, io.Discard); err != nil {
 		return task.Result{}, judge(err)
 	}
@@ -63,7 +63,7 @@ func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Resul
 	if err != nil {
 		return task.Result{}, err
 	}
-	defer from.store.tell(from.size())()
+	defer a.tell(ctx, from.store, from.size())()
 	target := a.target(t)
 	if from.since != nil {
 		target.Prepare = func(ctx context.Context, snapshot string) error {

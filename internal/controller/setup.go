@@ -80,7 +80,7 @@ func (o Options) clock() func() time.Time {
 // observer reads for the reconcilers of what agents work on.
 func (o Options) observer(mgr ctrl.Manager) *observe.Observer {
 	return &observe.Observer{
-		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Domain: o.Domain, Operator: o.Operator, Agents: o.Agents, Now: o.clock(),
+		Cache: mgr.GetClient(), Live: mgr.GetAPIReader(), Domain: o.Domain, Operator: o.Operator, Agents: o.Agents, Now: o.clock(), Progress: observe.AskProgress,
 	}
 }
 

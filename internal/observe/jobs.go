@@ -28,6 +28,8 @@ type job struct {
 	trouble string
 	// result is what its last pod has left.
 	result task.Result
+	// address is where its pod is reached, while it runs.
+	address string
 }
 
 // job reads a Job of an owner. Due is whether it is about to be made, if there is none.
@@ -96,6 +98,9 @@ func (j *job) readPods(pods []corev1.Pod) {
 	if ended == nil {
 		if !j.ended {
 			j.trouble = agentProblem(last).Message
+		}
+		if last.Status.Phase == corev1.PodRunning {
+			j.address = last.Status.PodIP
 		}
 		return
 	}

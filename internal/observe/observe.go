@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
@@ -46,7 +47,9 @@ type Observer struct {
 	Operator render.Operator
 	// Agents are what is the same for all agents.
 	Agents render.Agents
-	Now    func() time.Time
+	// Progress asks an agent how far it is, see [AskProgress]; nil if none is to be asked.
+	Progress func(ctx context.Context, address string) (task.Progress, error)
+	Now      func() time.Time
 
 	// reach remembers the nodes that volumes can be reached from.
 	reach sync.Map

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -317,6 +318,7 @@ func (o *Observer) restoreAgents(ctx context.Context, restore *v1alpha1.EtcdRest
 		restores.Checking: restores.Check, restores.Filling: restores.Fill,
 		restores.Comparing: restores.Compare, restores.Confirming: restores.Confirm, restores.RollingBack: restores.RollBack,
 	}[observed.Recorded.Phase]
+	addresses := map[restores.AgentKey]string{}
 	for _, key := range keys {
 		j, err := o.job(ctx, client.ObjectKey{Namespace: restore.Namespace, Name: restores.JobName(restore.Name, key)}, restore.UID, key.Kind == next)
 		if err != nil {
@@ -335,7 +337,11 @@ func (o *Observer) restoreAgents(ctx context.Context, restore *v1alpha1.EtcdRest
 			seen.Filled = &restores.Filled{ClusterID: filled.ClusterID, Revision: filled.Content.Revision, Keys: filled.Content.Keys, Digest: filled.Content.Digest}
 		}
 		observed.Agents[key], observed.Jobs[key] = seen, j.uid
+		if j.address != "" && key.Kind == next && (next == restores.Check || next == restores.Fill) {
+			addresses[key] = j.address
+		}
 	}
+	o.progress(ctx, addresses, observed.Agents)
 	return nil
 }
 
@@ -348,6 +354,9 @@ func RecordedRestore(restore *v1alpha1.EtcdRestore) restores.Report {
 		Target: status.TargetRevision, Revision: status.Revision, Keys: status.Keys, Digest: status.Digest,
 		StartedAt: timeOf(status.StartedAt), StoppedAt: timeOf(status.StoppedAt),
 		AvailableAt: timeOf(status.AvailableAt), CompletedAt: timeOf(status.CompletedAt),
+	}
+	if p := status.Progress; p != nil {
+		report.Read, report.Total = p.Read.Value(), p.Total.Value()
 	}
 	if c := meta.FindStatusCondition(status.Conditions, restores.Complete); c != nil {
 		report.Condition = readCondition(*c)
@@ -363,6 +372,11 @@ func RestoreStatus(report restores.Report) v1alpha1.EtcdRestoreStatus {
 		TargetRevision: report.Target, Revision: report.Revision, Keys: report.Keys, Digest: report.Digest,
 		StartedAt: timeTo(report.StartedAt), StoppedAt: timeTo(report.StoppedAt),
 		AvailableAt: timeTo(report.AvailableAt), CompletedAt: timeTo(report.CompletedAt),
+	}
+	if report.Total > 0 {
+		status.Progress = &v1alpha1.RestoreProgress{
+			Read: *resource.NewQuantity(report.Read, resource.BinarySI), Total: *resource.NewQuantity(report.Total, resource.BinarySI),
+		}
 	}
 	if c := report.Condition; c.Type != "" {
 		writeCondition(&status.Conditions, c, report.ObservedGeneration)

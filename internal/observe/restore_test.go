@@ -327,7 +327,7 @@ func TestRestoreStatusIsReadAsItIsWritten(t *testing.T) {
 	at := now.Truncate(time.Second).UTC()
 	report := restores.Report{
 		ObservedGeneration: 3, Phase: restores.Completed, ClusterUID: "uid-1", Members: []string{"demo-0"}, EarlierID: "c1", ClusterID: "c2", SafetyBackup: "undo-safety",
-		Target: 41, Revision: 42, Keys: 7, Digest: "d", StartedAt: at, StoppedAt: at, AvailableAt: at, CompletedAt: at,
+		Target: 41, Revision: 42, Keys: 7, Digest: "d", Read: 7 << 20, Total: 9 << 20, StartedAt: at, StoppedAt: at, AvailableAt: at, CompletedAt: at,
 		Condition: core.Condition{Type: restores.Complete, Status: core.True, Reason: restores.ReasonCompleted, Message: "all is there", Since: at},
 	}
 	restore := aRestore()

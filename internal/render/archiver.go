@@ -83,12 +83,12 @@ func (c Cluster) follower(agent Agent, app string) (*appsv1.Deployment, error) {
 	pod.RestartPolicy, pod.TerminationGracePeriodSeconds = corev1.RestartPolicyAlways, ptr.To[int64](followerGrace)
 	probe := func(path string, every, failures int32) *corev1.Probe {
 		return &corev1.Probe{
-			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(task.ArchiverPort), Scheme: corev1.URISchemeHTTP}},
+			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(task.Port), Scheme: corev1.URISchemeHTTP}},
 			PeriodSeconds: every, TimeoutSeconds: 5, FailureThreshold: failures, SuccessThreshold: 1,
 		}
 	}
 	container := &pod.Containers[0]
-	container.Ports = []corev1.ContainerPort{{Name: "metrics", ContainerPort: task.ArchiverPort, Protocol: corev1.ProtocolTCP}}
+	container.Ports = []corev1.ContainerPort{{Name: "metrics", ContainerPort: task.Port, Protocol: corev1.ProtocolTCP}}
 	container.LivenessProbe, container.ReadinessProbe = probe("/healthz", 10, 6), probe("/readyz", 5, 2)
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},

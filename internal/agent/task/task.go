@@ -113,8 +113,18 @@ type Task struct {
 	Archive *Archiving `json:"archive,omitempty"`
 }
 
-// ArchiverPort is where an archiver serves /healthz, /readyz and /metrics.
-const ArchiverPort = 8080
+// Port is where an archiver or a mirror serves /healthz, /readyz and /metrics, and an agent that reads what is to be restored [ProgressPath].
+const Port = 8080
+
+// ProgressPath is where an agent tells its [Progress].
+const ProgressPath = "/progress"
+
+// Progress is how far an agent is.
+type Progress struct {
+	// Read is how many bytes were read from the store, of Total.
+	Read  int64 `json:"read"`
+	Total int64 `json:"total"`
+}
 
 // Archiving is how changes are archived.
 type Archiving struct {

@@ -22,6 +22,7 @@ func Decide(o Observation) Decision {
 	d := &Decision{Report: o.Recorded}
 	d.Report.ObservedGeneration = o.Generation
 	o.decide(d)
+	o.progress(&d.Report)
 	if before := o.Recorded.Condition; before.Reason != d.Report.Condition.Reason || before.Status != d.Report.Condition.Status || o.Recorded.Phase != d.Report.Phase {
 		d.Events = []core.Event{{
 			Warning: slices.Contains([]core.Reason{ReasonRefused, ReasonFailed, ReasonRollingBack}, d.Report.Condition.Reason),
@@ -140,6 +141,37 @@ func (o Observation) check(d *Decision) {
 	case agent.Trouble != "":
 		o.say(d, Checking, ReasonRestoring, "what is to be restored is read through: "+agent.Trouble)
 	}
+}
+
+// progress is how much was read of what has to be, as long as that goes on. All volumes are filled with the same.
+func (o Observation) progress(r *Report) {
+	kind, agents := Fill, int64(len(r.Members))
+	switch r.Phase {
+	case Checking:
+		kind, agents = Check, 1
+	case Filling:
+	default:
+		r.Read, r.Total = 0, 0
+		return
+	}
+	if r.Phase != o.Recorded.Phase {
+		r.Read, r.Total = 0, 0
+	}
+	var read, each int64
+	for key, agent := range o.Agents {
+		if key.Kind == kind {
+			read, each = read+agent.Read, max(each, agent.Total)
+		}
+	}
+	if each == 0 {
+		return // None is asked now, or none answers.
+	}
+	for key, agent := range o.Agents {
+		if key.Kind == kind && agent.Ended && !agent.Failed {
+			read += each
+		}
+	}
+	r.Read, r.Total = read, each*agents
 }
 
 // touch goes on to the first phase in which something is done.

@@ -663,3 +663,33 @@ func TestADeletionWhileANewClusterRuns(t *testing.T) {
 	w.Deleting = true
 	w.ends(Failed, "")
 }
+
+// How much was read is that of all agents of the phase. It stays while none is heard, and goes with the phase.
+func TestHowFarItIs(t *testing.T) {
+	check, fill := AgentKey{Kind: Check}, func(i int) AgentKey { return AgentKey{Fill, i} }
+	runs := func(read int64) Agent { return Agent{Exists: true, Read: read, Total: 100} }
+	silent, done := Agent{Exists: true}, Agent{Exists: true, Ended: true, Filled: &Filled{ClusterID: after}}
+	for name, c := range map[string]struct {
+		phase       string
+		agents      map[AgentKey]Agent
+		read, total int64
+	}{
+		"checking":             {Checking, map[AgentKey]Agent{check: runs(30)}, 30, 100},
+		"not heard":            {Checking, map[AgentKey]Agent{check: silent}, 7, 300},
+		"filling":              {Filling, map[AgentKey]Agent{check: done, fill(0): runs(30), fill(1): runs(50), fill(2): silent}, 80, 300},
+		"one is filled":        {Filling, map[AgentKey]Agent{fill(0): done, fill(1): runs(50), fill(2): runs(60)}, 210, 300},
+		"one has failed":       {Filling, map[AgentKey]Agent{fill(0): {Exists: true, Ended: true, Failed: true}, fill(1): runs(50)}, 0, 0},
+		"nothing is read then": {Starting, map[AgentKey]Agent{fill(0): runs(30)}, 0, 0},
+		"a phase ends":         {Checking, map[AgentKey]Agent{check: {Exists: true, Ended: true, Checked: &Checked{}}}, 0, 0},
+	} {
+		w := newWorld(t, nil)
+		w.Held, w.Recorded.Phase, w.Recorded.Members, w.Recorded.Read, w.Recorded.Total = true, c.phase, w.Cluster.Members, 7, 300
+		w.Cluster.Holder, w.Cluster.Stopped, w.Recorded.EarlierID, w.Agents = w.Name, true, before, c.agents
+		for member := range w.Claims {
+			w.Claims[member] = Claim{ClusterID: core.Unsettled}
+		}
+		if r := Decide(w.Observation).Report; r.Read != c.read || r.Total != c.total {
+			t.Errorf("%s: in %s %d of %d are read, want %d of %d", name, r.Phase, r.Read, r.Total, c.read, c.total)
+		}
+	}
+}

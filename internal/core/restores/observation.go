@@ -127,8 +127,10 @@ type Agent struct {
 	// Differs is whether it failed since the data is not what it ought to be. Else it could not find out.
 	Differs bool
 	Trouble string
-	Checked *Checked
-	Filled  *Filled
+	// Read is how many bytes it has read of Total; 0 of 0 if that is not known.
+	Read, Total int64
+	Checked     *Checked
+	Filled      *Filled
 }
 
 // Checked is what can be restored. Target is the revision that the last change which is archived has, if that is wanted; else it is 0.
@@ -157,10 +159,12 @@ type Report struct {
 	Target         int64
 	Revision, Keys int64
 	Digest         string
-	StartedAt      time.Time
-	StoppedAt      time.Time
-	AvailableAt    time.Time
-	CompletedAt    time.Time
+	// Read is how much the agents have read that check or fill, of Total, in bytes.
+	Read, Total int64
+	StartedAt   time.Time
+	StoppedAt   time.Time
+	AvailableAt time.Time
+	CompletedAt time.Time
 }
 
 // Complete is the type of the condition.
