@@ -72,7 +72,8 @@ type EtcdRestoreSpec struct {
 	// +optional
 	PointInTime *metav1.MicroTime `json:"pointInTime,omitempty"`
 
-	// Latest is whether the cluster is to be recovered to the last change that is archived when the restore begins, in the same way.
+	// Latest is whether the cluster is to be recovered to the last change that is archived when the restore begins, in the same way. It is
+	// refused if the backup is newer.
 	// +optional
 	Latest bool `json:"latest,omitempty"`
 

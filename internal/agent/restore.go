@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"path/filepath"
+	"time"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/archive"
@@ -128,7 +129,37 @@ func base(ctx context.Context, s store.Store, t task.Task) (backup.Manifest, *ar
 	for _, passed := range recovery.Passed {
 		log.Printf("etcd-agent: an earlier base is taken: %s", passed)
 	}
+	if t.Restore.Latest {
+		named, err := backup.Load(ctx, s, cluster(t), t.Name)
+		if err == nil {
+			err = outdated(named, recovery, time.Now())
+		}
+		// One that is gone is no longer needed.
+		if err != nil && !errors.Is(err, backup.ErrNoBackup) {
+			return backup.Manifest{}, nil, err
+		}
+	}
 	return recovery.Base, &recovery, nil
+}
+
+// archivedWithin is after what time all that a backup has is archived as well, by an archiver that works.
+const archivedWithin = 5 * time.Minute
+
+// outdated refuses an archive that ends before the backup which is named beside it was made: the latest that there is would be lost.
+func outdated(named backup.Manifest, archived archive.Recovery, now time.Time) error {
+	newer := named.Begun.After(archived.Base.Begun)
+	if named.Cluster.EtcdID == archived.Base.Cluster.EtcdID {
+		newer = named.State.Revision > archived.Last
+	}
+	if !newer {
+		return nil
+	}
+	err := fmt.Errorf("the backup %q has revision %d of the etcd cluster %s, and the archive ends with revision %d of %s",
+		named.Name, named.State.Revision, named.Cluster.EtcdID, archived.Last, archived.Base.Cluster.EtcdID)
+	if now.Sub(named.Ended) < archivedWithin {
+		return err // It may be archived soon: there is another try.
+	}
+	return fmt.Errorf("%w: %w; leave latest out to restore the backup", archive.ErrUnrecoverable, err)
 }
 
 // compare compares what a restored cluster serves with what its volumes were filled with.
