@@ -9,64 +9,34 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/archive"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/etcdtest"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/loopback"
 )
 
 var owner = backup.Cluster{Namespace: "default", Name: "demo", UID: "1b4e28ba"}
 
-// programs are those of etcd.
-func programs(t *testing.T) string {
-	t.Helper()
-	folder, err := filepath.Abs("../../build/bin/etcd-3.6")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(folder + "/etcd"); err != nil {
-		t.Skip("needs etcd 3.6, which is not built: run hack/build.sh etcd/3.6")
-	}
-	return folder
-}
-
 // etcd starts a member that is alone in its cluster.
 func etcd(t *testing.T) (*clientv3.Client, string) {
 	t.Helper()
-	url, peer := "http://"+loopback.FreeAddress(t), "http://"+loopback.FreeAddress(t)
-	process := exec.Command(programs(t)+"/etcd", "--name=demo-0", "--data-dir="+t.TempDir(), "--listen-client-urls="+url, "--advertise-client-urls="+url,
-		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=demo-0="+peer, "--log-level=error", "--unsafe-no-fsync")
-	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = process.Process.Kill()
-		_ = process.Wait()
-	})
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{url}, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	put(t, client, "ready")
-	return client, url
+	m := etcdtest.Run(t, "3.6", etcdtest.Settings{})
+	put(t, m.Client, "ready")
+	return m.Client, m.Endpoint
 }
 
 // put writes a key and is the revision of that.
@@ -222,7 +192,7 @@ func (a *archiver) comesBack(t *testing.T, client *clientv3.Client, revision int
 	}
 	data := filepath.Join(t.TempDir(), "data")
 	target := backup.Target{
-		Restore: "r", Data: data, Member: "demo-0", InitialCluster: map[string][]string{"demo-0": {"http://127.0.0.1:1"}}, Token: "t", Etcdutl: programs(t) + "/etcdutl",
+		Restore: "r", Data: data, Member: "demo-0", InitialCluster: map[string][]string{"demo-0": {"http://127.0.0.1:1"}}, Token: "t", Etcdutl: etcdtest.Programs(t, "3.6") + "/etcdutl",
 		Prepare: func(ctx context.Context, snapshot string) error {
 			_, err := archive.Replay(ctx, a.store, plan, "", snapshot)
 			return err

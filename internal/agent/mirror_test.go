@@ -116,7 +116,7 @@ func TestMirror(t *testing.T) {
 	c := newCertificates(t)
 	source := c.start(t, "--client-cert-auth", "--trusted-ca-file=FOLDER/ca.crt")
 	put(t, source.Client, "before")
-	target := etcdtest.Restored(t, "3.6", source.Snapshot(t))
+	target := etcdtest.Restored(t, "3.6", source.Snapshot(t), "")
 	a := newMirror(t, source.Endpoint, target.Endpoint)
 	a.task.Source.TLS = true
 	a.mount(t, task.SourceTLS, "ca.crt", c.authority.Certificate)
@@ -164,7 +164,7 @@ func TestMirror(t *testing.T) {
 func TestMirrorOfAClusterThatIsWrittenTo(t *testing.T) {
 	source := etcdtest.Cluster(t, "3.6", 1)[0]
 	put(t, source.Client, "before")
-	target := etcdtest.Restored(t, "3.6", source.Snapshot(t))
+	target := etcdtest.Restored(t, "3.6", source.Snapshot(t), "")
 	a := newMirror(t, source.Endpoint, target.Endpoint)
 	a.start(t)
 	a.isReady(t)
@@ -185,7 +185,7 @@ func TestMirrorOfASourceThatIsDown(t *testing.T) {
 	for _, login := range []bool{false, true} {
 		source := etcdtest.Cluster(t, "3.6", 1)[0]
 		put(t, source.Client, "before")
-		target := etcdtest.Restored(t, "3.6", source.Snapshot(t))
+		target := etcdtest.Restored(t, "3.6", source.Snapshot(t), "")
 		a := newMirror(t, source.Endpoint, target.Endpoint)
 		if a.task.Source.Login = login; login {
 			withUsers(t, source)

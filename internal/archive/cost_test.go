@@ -23,7 +23,7 @@ func TestWhatArchivingCostsAMember(t *testing.T) {
 		t.Skip("takes a minute: run it with -cost")
 	}
 	const round = 15 * time.Second
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	s, _ := volume(t)
 	var with, without []float64
 	for n := range 4 {
@@ -73,7 +73,7 @@ func (m *member) writesFor(t *testing.T, long time.Duration, perSecond int) int 
 // processorTime is what the member's process has taken so far, in hundredths of a second (proc_pid_stat(5): utime and stime).
 func (m *member) processorTime(t *testing.T) time.Duration {
 	t.Helper()
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.process.Process.Pid))
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/archive"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/etcdtest"
 )
 
 // writing puts keys, and now and then does other things, until it is stopped.
@@ -61,7 +62,7 @@ func historiesOf(t testing.TB, s store.Store) map[string]int {
 // An archiver that is killed at any time leaves nothing that the next one could not go on from.
 func TestKilledArchivers(t *testing.T) {
 	s, folder := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	first, stop := follow(t, m.Client, s, m.options(s))
 	if _, err := m.Put(t.Context(), "a", "b"); err != nil {
 		t.Fatal(err)
@@ -71,7 +72,7 @@ func TestKilledArchivers(t *testing.T) {
 	stopWriting := m.writing(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 8 {
-		archiver := helper{folder, m.endpoint}.start(t)
+		archiver := helper{folder, m.Endpoint}.start(t)
 		time.Sleep(time.Duration(random.IntN(600)) * time.Millisecond)
 		_ = archiver.Process.Kill()
 		_ = archiver.Wait()
@@ -92,7 +93,7 @@ func TestKilledArchivers(t *testing.T) {
 // Two archivers say the same twice.
 func TestTwoArchivers(t *testing.T) {
 	s, _ := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	one, stopOne := follow(t, m.Client, s, m.options(s))
 	if _, err := m.Put(t.Context(), "a", "b"); err != nil {
 		t.Fatal(err)
@@ -119,7 +120,7 @@ func TestTwoArchivers(t *testing.T) {
 // A member that restarts is waited for, and followed where it was left.
 func TestAMemberThatRestarts(t *testing.T) {
 	s, _ := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	a, stop := follow(t, m.Client, s, m.options(s))
 	if _, err := m.Put(t.Context(), "a", "b"); err != nil {
 		t.Fatal(err)
@@ -128,10 +129,10 @@ func TestAMemberThatRestarts(t *testing.T) {
 	for range 3 {
 		stopWriting := m.writing(t)
 		time.Sleep(300 * time.Millisecond)
-		m.kill()
+		m.Kill()
 		until(t, a, "it says that the cluster does not answer", func(s archive.Status) bool { return s.Err != nil })
-		m.start(t)
-		m.ready(t)
+		m.Start(t)
+		m.Ready(t)
 		stopWriting()
 		m.archived(t, a)
 		until(t, a, "nothing hinders it", func(s archive.Status) bool { return s.Err == nil })
@@ -148,7 +149,7 @@ func TestAMemberThatRestarts(t *testing.T) {
 // What was compacted before it was archived begins another history, with a new base, and says so.
 func TestCompactionBeyondTheArchive(t *testing.T) {
 	s, _ := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	a, stop := follow(t, m.Client, s, m.options(s))
 	put := func(key string) int64 {
 		t.Helper()
@@ -192,7 +193,7 @@ func TestAClusterThatWasSetBack(t *testing.T) {
 	for _, since := range []int{10, 30} {
 		t.Run(fmt.Sprint(since), func(t *testing.T) {
 			s, _ := volume(t)
-			m := newMember(t, "3.6", t.TempDir())
+			m := newMember(t, "3.6")
 			a, stop := follow(t, m.Client, s, m.options(s))
 			put := func(n int, m *member, value string) {
 				t.Helper()
@@ -210,7 +211,7 @@ func TestAClusterThatWasSetBack(t *testing.T) {
 			m.archived(t, a)
 			stop()
 			forgotten, first := m.state(t), a.Status().History
-			m.kill()
+			m.Kill()
 			path := filepath.Join(t.TempDir(), "snapshot.db")
 			plan, err := archive.Plan(t.Context(), s, owner, archive.Target{Revision: back.Revision})
 			if err != nil {
@@ -219,8 +220,8 @@ func TestAClusterThatWasSetBack(t *testing.T) {
 			if _, err := replay(t.Context(), s, plan, "", path); err != nil {
 				t.Fatal(err)
 			}
-			again := restore(t, "3.6", path, m.peer)
-			if status, err := again.Status(t.Context(), again.endpoint); err != nil || fmt.Sprintf("%x", status.Header.ClusterId) != plan.Base.Cluster.EtcdID {
+			again := &member{etcdtest.Restored(t, "3.6", path, m.Peer)}
+			if status, err := again.Status(t.Context(), again.Endpoint); err != nil || fmt.Sprintf("%x", status.Header.ClusterId) != plan.Base.Cluster.EtcdID {
 				t.Fatalf("etcd calls it %x, and it was %s, %v", status.Header.ClusterId, plan.Base.Cluster.EtcdID, err)
 			}
 			put(since, again, "new")
@@ -249,7 +250,7 @@ func later(a, b state) state {
 func TestAStoreThatFails(t *testing.T) {
 	good, _ := volume(t)
 	s := &faulty{Store: good, random: rand.New(rand.NewPCG(5, 6)), share: 30}
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	o := m.options(good)
 	a, stop := follow(t, m.Client, s, o)
 	stopWriting := m.writing(t)
@@ -279,7 +280,7 @@ func TestAStoreThatFails(t *testing.T) {
 // Nobody has to write for it to be known that nothing is lost.
 func TestAnIdleCluster(t *testing.T) {
 	s, _ := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	if _, err := m.Put(t.Context(), "a", "b"); err != nil {
 		t.Fatal(err)
 	}
@@ -316,36 +317,37 @@ func TestAnIdleCluster(t *testing.T) {
 // The leader may be killed, and the member that is asked: the others go on, and no revision is missing.
 func TestAClusterThatLosesMembers(t *testing.T) {
 	s, _ := volume(t)
-	members := newCluster(t, "3.6", 3)
-	all := connect(t, members[0].endpoint, members[1].endpoint, members[2].endpoint)
-	o := members[0].options(s)
+	members := etcdtest.Cluster(t, "3.6", 3)
+	first, last := &member{members[0]}, &member{members[2]}
+	all := etcdtest.Connect(t, etcdtest.Endpoints(members)...)
+	o := first.options(s)
 	o.Base = func(ctx context.Context) (backup.Manifest, error) {
-		return backup.Take(ctx, s, members[2].request(members[2].Client, fmt.Sprintf("base-%d", time.Now().UnixNano()), nil))
+		return backup.Take(ctx, s, last.request(last.Client, fmt.Sprintf("base-%d", time.Now().UnixNano()), nil))
 	}
 	a, stop := follow(t, all, s, o)
 	until(t, a, "it has begun", func(s archive.Status) bool { return s.Revision > 0 })
-	stopWriting := (&member{Client: all}).writing(t)
+	stopWriting := (&member{&etcdtest.Member{Client: all}}).writing(t)
 	for range 3 {
 		time.Sleep(300 * time.Millisecond)
 		for _, m := range members {
-			if status, err := m.Status(t.Context(), m.endpoint); err == nil && status.Leader == status.Header.MemberId {
-				m.kill()
+			if status, err := m.Status(t.Context(), m.Endpoint); err == nil && status.Leader == status.Header.MemberId {
+				m.Kill()
 				time.Sleep(300 * time.Millisecond)
-				m.start(t)
+				m.Start(t)
 				break
 			}
 		}
 		for _, m := range members {
-			m.ready(t)
+			m.Ready(t)
 		}
 	}
 	stopWriting()
-	members[0].archived(t, a)
+	first.archived(t, a)
 	stop()
 	if status := a.Status(); status.Broken != nil {
 		t.Errorf("the history was broken: %v", status.Broken)
 	}
-	want := members[0].state(t)
-	recovered, _ := members[0].recovered(t, s, "3.6", archive.Target{}, "")
+	want := first.state(t)
+	recovered, _ := first.recovered(t, s, "3.6", archive.Target{}, "")
 	recovered.same(t, want)
 }

@@ -90,7 +90,7 @@ type state = etcdtest.Data
 // state is what the member has.
 func (m *member) state(t testing.TB) etcdtest.Data {
 	t.Helper()
-	return etcdtest.DataOf(t, m.Client, m.endpoint)
+	return etcdtest.DataOf(t, m.Client, m.Endpoint)
 }
 
 // same compares a recovered member with what the original was, compacted alike: the hash depends on that.
@@ -124,10 +124,10 @@ func TestARandomHistoryComesBack(t *testing.T) {
 func aRandomHistory(t *testing.T, minor string, seed uint64) {
 	t.Logf("the seed is %d", seed)
 	s, _ := volume(t)
-	m := newMember(t, minor, t.TempDir())
+	m := newMember(t, minor)
 	l := &life{member: m, random: rand.New(rand.NewPCG(seed, 1))}
 	for range l.random.IntN(100) {
-		l.step(t, m.revision(t))
+		l.step(t, m.Revision(t))
 	}
 	key, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -182,6 +182,6 @@ func aRandomHistory(t *testing.T, minor string, seed uint64) {
 			t.Errorf("%s is recovered as revision %d, and was %d", target, replayed.Revision, p.Revision)
 		}
 		restored.same(t, p.state)
-		restored.kill()
+		restored.Kill()
 	}
 }

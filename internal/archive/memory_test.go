@@ -28,7 +28,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	o := m.options(s, key.Recipient().String())
 	a, stop := follow(t, m.Client, s, o)
 	until(t, a, "it has begun", func(s archive.Status) bool { return s.Revision > 0 })

@@ -53,7 +53,7 @@ func paths(t testing.TB, folder string) (all []string) {
 // A recovery refuses segments that are not what was stored, and says which and why.
 func TestWhatIsNotTheSegmentIsRefused(t *testing.T) {
 	s, folder := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	key, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestPlans(t *testing.T) {
 	if _, err := archive.Plan(t.Context(), s, owner, archive.Target{Revision: 1, Time: time.Now()}); err == nil || !strings.Contains(err.Error(), "give one of them") {
 		t.Errorf("a revision and a moment: %v", err)
 	}
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	began := time.Now()
 	a, stop := follow(t, m.Client, s, m.options(s))
 	until(t, a, "it has begun", func(s archive.Status) bool { return s.Revision > 0 })
@@ -197,7 +197,7 @@ func TestPlans(t *testing.T) {
 // A base whose snapshot is not what was stored is passed over for an earlier one, and without one the recovery is refused.
 func TestDamagedBases(t *testing.T) {
 	s, folder := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	o := m.options(s)
 	o.BaseAge = 100 * time.Millisecond
 	a, stop := follow(t, m.Client, s, o)
@@ -211,7 +211,7 @@ func TestDamagedBases(t *testing.T) {
 	until(t, a, "there are two bases", func(s archive.Status) bool { m.put(t, a, 1); return len(bases()) >= 2 })
 	m.put(t, a, 3)
 	stop()
-	last, want := m.revision(t), m.state(t)
+	last, want := m.Revision(t), m.state(t)
 	plan := func() archive.Recovery {
 		found, err := archive.Plan(t.Context(), s, owner, archive.Target{Revision: last})
 		if err != nil {
@@ -286,7 +286,7 @@ func TestDamagedBases(t *testing.T) {
 // A backup that the store has not kept as it was sent becomes no base: it is said, and another one is made.
 func TestABaseThatTheStoreDamages(t *testing.T) {
 	s, folder := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	o := m.options(s)
 	var made []string
 	var broken atomic.Bool
@@ -320,7 +320,7 @@ func TestABaseThatTheStoreDamages(t *testing.T) {
 
 func TestPrune(t *testing.T) {
 	s, _ := volume(t)
-	m := newMember(t, "3.6", t.TempDir())
+	m := newMember(t, "3.6")
 	o := m.options(s)
 	o.BaseBytes = 4 << 10
 	a, stop := follow(t, m.Client, s, o)
@@ -420,7 +420,7 @@ func latest(t *testing.T, s store.Store) (last string) {
 // On S3 it is the same.
 func TestAnArchiveInABucket(t *testing.T) {
 	s := bucket(t, objectstore.Start(t, "", "").URL)
-	m := newMember(t, "3.7", t.TempDir())
+	m := newMember(t, "3.7")
 	a, stop := follow(t, m.Client, s, m.options(s))
 	until(t, a, "it has begun", func(s archive.Status) bool { return s.Revision > 0 })
 	stopWriting := m.writing(t)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -19,102 +18,24 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/archive"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
-	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/loopback"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/etcdtest"
 )
 
 var owner = backup.Cluster{Namespace: "default", Name: "demo", UID: "1b4e28ba"}
 
 // member is a real etcd of one minor.
-type member struct {
-	*clientv3.Client
-	name, endpoint, peer string
-	// cluster is how etcd is told of all members.
-	cluster        string
-	programs, data string
-	process        *exec.Cmd
-}
+type member struct{ *etcdtest.Member }
 
 // newMember starts a member that is alone in its cluster.
-func newMember(t testing.TB, minor, data string) *member {
+func newMember(t testing.TB, minor string) *member {
 	t.Helper()
-	m := prepare(t, minor, "scratch", data)
-	m.cluster = "scratch=" + m.peer
-	m.start(t)
-	m.Client = connect(t, m.endpoint)
-	m.ready(t)
+	m := &member{etcdtest.Run(t, minor, etcdtest.Settings{})}
+	m.Ready(t)
 	return m
-}
-
-func newCluster(t testing.TB, minor string, size int) (all []*member) {
-	t.Helper()
-	var cluster []string
-	for n := range size {
-		m := prepare(t, minor, fmt.Sprint("member-", n), t.TempDir())
-		all, cluster = append(all, m), append(cluster, m.name+"="+m.peer)
-	}
-	for _, m := range all {
-		m.cluster = strings.Join(cluster, ",")
-		m.start(t)
-		m.Client = connect(t, m.endpoint)
-	}
-	for _, m := range all {
-		m.ready(t)
-	}
-	return all
-}
-
-func prepare(t testing.TB, minor, name, data string) *member {
-	t.Helper()
-	programs, err := filepath.Abs("../../build/bin/etcd-" + minor)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(programs + "/etcd"); err != nil {
-		t.Skipf("needs etcd %s, which is not built: run hack/build.sh etcd/%s", minor, minor)
-	}
-	m := &member{name: name, endpoint: "http://" + loopback.FreeAddress(t), peer: "http://" + loopback.FreeAddress(t), programs: programs, data: data}
-	t.Cleanup(m.kill)
-	return m
-}
-
-func connect(t testing.TB, endpoints ...string) *clientv3.Client {
-	t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func (m *member) start(t testing.TB) {
-	t.Helper()
-	m.process = exec.Command(m.programs+"/etcd", "--name="+m.name, "--data-dir="+m.data, "--listen-client-urls="+m.endpoint, "--advertise-client-urls="+m.endpoint,
-		"--listen-peer-urls="+m.peer, "--initial-advertise-peer-urls="+m.peer, "--initial-cluster="+m.cluster, "--log-level=error", "--unsafe-no-fsync")
-	m.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := m.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (m *member) kill() {
-	if m.process != nil && m.process.Process != nil {
-		_ = m.process.Process.Kill()
-		_ = m.process.Wait()
-	}
-}
-
-func (m *member) ready(t testing.TB) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if _, err := m.Get(ctx, "ready"); err != nil {
-		t.Fatalf("etcd does not serve: %v", err)
-	}
 }
 
 func (m *member) request(c *clientv3.Client, name string, recipients []string) backup.Request {
-	return backup.Request{Name: name, Cluster: owner, Member: "demo-0", Endpoint: m.endpoint, Client: c, Recipients: recipients, Operator: "test"}
+	return backup.Request{Name: name, Cluster: owner, Member: "demo-0", Endpoint: m.Endpoint, Client: c, Recipients: recipients, Operator: "test"}
 }
 
 // options archive quickly, with bases that are backups of this member.
@@ -164,19 +85,10 @@ func until(t testing.TB, a *archive.Archiver, what string, is func(archive.Statu
 	return archive.Status{}
 }
 
-func (m *member) revision(t testing.TB) int64 {
-	t.Helper()
-	now, err := m.Get(t.Context(), "x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return now.Header.Revision
-}
-
 // archived waits until all that the cluster has is on the store.
 func (m *member) archived(t testing.TB, a *archive.Archiver) {
 	t.Helper()
-	want := m.revision(t)
+	want := m.Revision(t)
 	until(t, a, fmt.Sprintf("revision %d is stored", want), func(s archive.Status) bool { return s.Revision >= want })
 }
 
@@ -193,7 +105,7 @@ func (m *member) recovered(t testing.TB, s store.Store, minor string, target arc
 	if err != nil {
 		t.Fatal(err)
 	}
-	return restore(t, minor, path, "http://127.0.0.1:1"), replayed
+	return &member{etcdtest.Restored(t, minor, path, "")}, replayed
 }
 
 func replay(ctx context.Context, s store.Store, plan archive.Recovery, identities, path string) (archive.Replayed, error) {
@@ -205,22 +117,6 @@ func replay(ctx context.Context, s store.Store, plan archive.Recovery, identitie
 		return archive.Replayed{}, err
 	}
 	return archive.Replay(ctx, s, plan, identities, path)
-}
-
-// restore has etcdutl of a minor make a data directory of a snapshot, and starts etcd on it. The peer's URL is what etcd makes
-// the ID of the cluster from.
-func restore(t testing.TB, minor, path, peer string) *member {
-	t.Helper()
-	data := filepath.Join(t.TempDir(), "data")
-	programs, err := filepath.Abs("../../build/bin/etcd-" + minor)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if said, err := exec.Command(programs+"/etcdutl", "snapshot", "restore", path, "--data-dir", data, "--name=scratch",
-		"--initial-cluster=scratch="+peer, "--initial-advertise-peer-urls="+peer).CombinedOutput(); err != nil {
-		t.Fatalf("etcdutl %s: %v: %s", minor, err, said)
-	}
-	return newMember(t, minor, data)
 }
 
 func volume(t testing.TB) (store.Store, string) {
@@ -271,7 +167,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	a, err := archive.New(c, s, (&member{Client: c, endpoint: h.Endpoint}).options(s))
+	a, err := archive.New(c, s, (&member{&etcdtest.Member{Client: c, Endpoint: h.Endpoint}}).options(s))
 	if err != nil {
 		panic(err)
 	}

@@ -401,7 +401,7 @@ func TestAClusterThatAsksWhoIsThere(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{m.endpoint}, Username: "root", Password: "secret", Logger: zap.NewNop()})
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{m.Endpoint}, Username: "root", Password: "secret", Logger: zap.NewNop()})
 		if err != nil {
 			t.Fatal(err)
 		}

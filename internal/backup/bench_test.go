@@ -27,7 +27,7 @@ func TestTakeAgainstEtcdctl(t *testing.T) {
 	for round := range 3 {
 		began := time.Now()
 		file := filepath.Join(t.TempDir(), fmt.Sprint("saved-", round))
-		if out, err := exec.Command(m.programs+"/etcdctl", "--endpoints="+m.endpoint, "snapshot", "save", file).CombinedOutput(); err != nil {
+		if out, err := exec.Command(m.programs+"/etcdctl", "--endpoints="+m.Endpoint, "snapshot", "save", file).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		save := time.Since(began)

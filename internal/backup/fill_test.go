@@ -18,6 +18,7 @@ import (
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/etcdtest"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/loopback"
 )
 
@@ -43,17 +44,14 @@ func startFilled(t *testing.T, minor string, all []backup.Target) []member {
 	var members []member
 	for _, target := range all {
 		peer := target.InitialCluster[target.Member][0]
-		arguments := []string{
-			"--name=" + target.Member, "--data-dir=" + target.Data, "--listen-peer-urls=" + peer,
-			"--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + target.Member + "=" + peer,
-		}
+		settings := etcdtest.Settings{Name: target.Member, Data: target.Data, Peer: peer}
 		if target.WAL != "" {
-			arguments = append(arguments, "--wal-dir="+target.WAL)
+			settings.Flags = append(settings.Flags, "--wal-dir="+target.WAL)
 		}
-		members = append(members, launch(t, minor, arguments...))
+		members = append(members, run(t, minor, settings))
 	}
 	for _, m := range members {
-		m.serves(t)
+		m.Ready(t)
 	}
 	return members
 }
@@ -114,7 +112,7 @@ func TestFilledVolumesBecomeOneCluster(t *testing.T) {
 					if got := m.values(t); got != want {
 						t.Errorf("the values are %s, and were %s", got, want)
 					}
-					status, err := m.Status(t.Context(), m.endpoint)
+					status, err := m.Status(t.Context(), m.Endpoint)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -124,7 +122,7 @@ func TestFilledVolumesBecomeOneCluster(t *testing.T) {
 					if status.Header.Revision != made.State.Revision+int64(bump) {
 						t.Errorf("the revision is %d, after %d", status.Header.Revision, made.State.Revision)
 					}
-					hash, err := m.HashKV(t.Context(), m.endpoint, 0)
+					hash, err := m.HashKV(t.Context(), m.Endpoint, 0)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -171,7 +169,7 @@ func TestFillingThatIsKilled(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			target := targets(t, source.programs)[2]
 			old := startMember(t, "3.6", target.Data)
-			old.stop()
+			old.Kill()
 			before := tree(t, target.Data)
 			child := exec.Command(os.Args[0], "-test.run=^TestFillUntilKilled$")
 			child.Env = append(os.Environ(), "FILL_UNTIL="+point, "FILL_STORE="+folder, "FILL_DATA="+target.Data, "FILL_WAL="+target.WAL, "FILL_ETCDUTL="+target.Etcdutl)

@@ -1,24 +1,16 @@
 package backup_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
-	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/loopback"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/etcdtest"
 )
 
 var minors = []string{"3.5", "3.6", "3.7"}
@@ -27,61 +19,24 @@ var owner = backup.Cluster{Namespace: "default", Name: "demo", UID: "1b4e28ba"}
 
 // member is a real etcd of one minor, alone in its cluster.
 type member struct {
-	*clientv3.Client
-	endpoint string
+	*etcdtest.Member
 	programs string
-	stop     func()
 }
 
 func startMember(t *testing.T, minor, data string) member {
 	t.Helper()
-	peer := "http://" + loopback.FreeAddress(t)
-	m := launch(t, minor, "--name=scratch", "--data-dir="+data, "--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=scratch="+peer)
-	m.serves(t)
+	m := run(t, minor, etcdtest.Settings{Data: data})
+	m.Ready(t)
 	return m
 }
 
-// launch starts etcd until the end of the test, or until it is stopped.
-func launch(t *testing.T, minor string, arguments ...string) member {
+func run(t *testing.T, minor string, settings etcdtest.Settings) member {
 	t.Helper()
-	programs, err := filepath.Abs("../../build/bin/etcd-" + minor)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(programs + "/etcd"); err != nil {
-		t.Skipf("needs etcd %s, which is not built: run hack/build.sh etcd/%s", minor, minor)
-	}
-	client := "http://" + loopback.FreeAddress(t)
-	process := exec.Command(programs+"/etcd", append(arguments, "--listen-client-urls="+client, "--advertise-client-urls="+client, "--log-level=error", "--unsafe-no-fsync")...)
-	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stop := sync.OnceFunc(func() {
-		_ = process.Process.Kill()
-		_ = process.Wait()
-	})
-	t.Cleanup(stop)
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{client}, Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return member{Client: c, endpoint: client, programs: programs, stop: stop}
-}
-
-// serves waits until the member has a leader and answers.
-func (m member) serves(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if _, err := m.Get(ctx, "ready"); err != nil {
-		t.Fatalf("etcd of %s does not serve: %v", m.programs, err)
-	}
+	return member{etcdtest.Run(t, minor, settings), etcdtest.Programs(t, minor)}
 }
 
 func (m member) request(name string, recipients ...string) backup.Request {
-	return backup.Request{Name: name, Cluster: owner, Member: "demo-0", Endpoint: m.endpoint, Client: m.Client, Recipients: recipients, Operator: "test"}
+	return backup.Request{Name: name, Cluster: owner, Member: "demo-0", Endpoint: m.Endpoint, Client: m.Client, Recipients: recipients, Operator: "test"}
 }
 
 func (m member) scratch(t *testing.T) backup.Scratch {

@@ -129,7 +129,7 @@ func TestTheOldClusterComesBack(t *testing.T) {
 				}
 			}
 			inUse(backup.Swap(t.Context(), target))
-			old.stop()
+			old.Kill()
 			if err := backup.Swap(t.Context(), target); err != nil {
 				t.Fatal(err)
 			}
@@ -141,7 +141,7 @@ func TestTheOldClusterComesBack(t *testing.T) {
 				t.Errorf("swapped already: %v", err)
 			}
 			inUse(backup.RollBack(t.Context(), target))
-			restored.stop()
+			restored.Kill()
 			if err := backup.RollBack(t.Context(), target); err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@ func TestABacklog(t *testing.T) {
 	for _, size := range []int{100, 10 << 10, 200 << 10} {
 		revisions := min(4000, 128<<20/size)
 		source := etcdtest.Cluster(t, "3.6", 1)[0]
-		target := etcdtest.Restored(t, "3.6", source.Snapshot(t))
+		target := etcdtest.Restored(t, "3.6", source.Snapshot(t), "")
 		var writing sync.WaitGroup
 		value := strings.Repeat("x", size)
 		for writer := range 8 {

@@ -110,7 +110,7 @@ func aRandomHistory(t *testing.T, minor string, seed uint64) {
 	for range l.random.IntN(100) {
 		l.step(t.Context(), source[0].Revision(t))
 	}
-	target := etcdtest.Restored(t, minor, source[0].Snapshot(t))
+	target := etcdtest.Restored(t, minor, source[0].Snapshot(t), "")
 	from := etcdtest.Connect(t, etcdtest.Endpoints(source)...)
 	r := start(t, from, target.Client)
 	reached := target.Revision(t)

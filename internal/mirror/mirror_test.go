@@ -81,7 +81,7 @@ func TestEveryKindOfChange(t *testing.T) {
 func TestAcrossMinors(t *testing.T) {
 	source := etcdtest.Cluster(t, "3.5", 1)[0]
 	put(t, source, "a", "1")
-	target := etcdtest.Restored(t, "3.6", source.Snapshot(t))
+	target := etcdtest.Restored(t, "3.6", source.Snapshot(t), "")
 	r := start(t, source.Client, target.Client)
 	for n := range 50 {
 		put(t, source, fmt.Sprint("key-", n%7), fmt.Sprint(n))

@@ -91,7 +91,7 @@ func pair(t testing.TB, minor string, before func(*etcdtest.Member), targetFlags
 	if before != nil {
 		before(source)
 	}
-	return source, etcdtest.Restored(t, minor, source.Snapshot(t), targetFlags...)
+	return source, etcdtest.Restored(t, minor, source.Snapshot(t), "", targetFlags...)
 }
 
 func put(t testing.TB, m *etcdtest.Member, key, value string, options ...clientv3.OpOption) int64 {

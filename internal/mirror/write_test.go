@@ -102,7 +102,7 @@ func TestARevisionIsWrittenOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	target := etcdtest.Restored(t, "3.6", source.Snapshot(t))
+	target := etcdtest.Restored(t, "3.6", source.Snapshot(t), "")
 	m := New(source.Client, target.Client, Options{Cluster: "default/demo"})
 	last := source.Revision(t)
 	for n, write := range []func() error{
@@ -158,7 +158,7 @@ func TestARevisionIsWrittenOnce(t *testing.T) {
 // When a mirror was killed, another one goes on as soon as its lock has expired; nobody renews it for it.
 func TestTheLockOfOneThatWasKilled(t *testing.T) {
 	source := etcdtest.Cluster(t, "3.6", 1)[0]
-	target := etcdtest.Restored(t, "3.6", source.Snapshot(t))
+	target := etcdtest.Restored(t, "3.6", source.Snapshot(t), "")
 	killed, next := New(source.Client, target.Client, Options{}), New(source.Client, target.Client, Options{})
 	if err := killed.lock(t.Context()); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@
 package etcdtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -50,12 +51,47 @@ func Programs(t testing.TB, minor string) string {
 // Member is a real etcd, and a client of it alone.
 type Member struct {
 	*clientv3.Client
-	Name, Endpoint string
+	Name, Endpoint, Peer string
 	// TLS is that of the client; nil if members serve without certificates.
 	TLS       *tls.Config
 	arguments []string
 	program   string
 	process   *exec.Cmd
+}
+
+// Settings are how a member is started. What is left out is chosen: it is alone in its cluster, in a folder of the test.
+type Settings struct {
+	Name, Data, Peer string
+	// Cluster is what etcd is told of all members, as in --initial-cluster.
+	Cluster string
+	// Client is the TLS of clients, if members serve with certificates.
+	Client *tls.Config
+	Flags  []string
+}
+
+// Run starts a member, which serves after a while, see [Member.Ready].
+func Run(t testing.TB, minor string, s Settings) *Member {
+	t.Helper()
+	m := &Member{
+		Name: cmp.Or(s.Name, "alone"), Endpoint: "http://" + loopback.FreeAddress(t), Peer: s.Peer, TLS: s.Client, program: Programs(t, minor) + "/etcd",
+	}
+	if m.Peer == "" {
+		m.Peer = "http://" + loopback.FreeAddress(t)
+	}
+	if s.Data == "" {
+		s.Data = t.TempDir()
+	}
+	if s.Client != nil {
+		m.Endpoint = strings.Replace(m.Endpoint, "http:", "https:", 1)
+	}
+	m.arguments = append([]string{
+		"--name=" + m.Name, "--data-dir=" + s.Data, "--listen-client-urls=" + m.Endpoint, "--advertise-client-urls=" + m.Endpoint, "--listen-peer-urls=" + m.Peer,
+		"--initial-advertise-peer-urls=" + m.Peer, "--initial-cluster=" + cmp.Or(s.Cluster, m.Name+"="+m.Peer), "--log-level=fatal", "--unsafe-no-fsync",
+	}, s.Flags...)
+	m.Start(t)
+	t.Cleanup(m.Kill)
+	m.Client = connect(t, s.Client, m.Endpoint)
+	return m
 }
 
 // Cluster starts members that are one cluster, with further flags for each.
@@ -68,7 +104,7 @@ func Cluster(t testing.TB, minor string, size int, flags ...string) []*Member {
 		cluster = append(cluster, fmt.Sprintf("member-%d=%s", n, peers[n]))
 	}
 	for n := range size {
-		all = append(all, launch(t, minor, fmt.Sprint("member-", n), t.TempDir(), peers[n], strings.Join(cluster, ","), nil, flags))
+		all = append(all, Run(t, minor, Settings{Name: fmt.Sprint("member-", n), Peer: peers[n], Cluster: strings.Join(cluster, ","), Flags: flags}))
 	}
 	for _, m := range all {
 		m.Ready(t)
@@ -79,39 +115,27 @@ func Cluster(t testing.TB, minor string, size int, flags ...string) []*Member {
 // Secured starts a member, alone in its cluster, that serves clients by TLS. With flags it may ask them for a certificate.
 func Secured(t testing.TB, minor, certificate, key string, client *tls.Config, flags ...string) *Member {
 	t.Helper()
-	peer := "http://" + loopback.FreeAddress(t)
-	m := launch(t, minor, "secured", t.TempDir(), peer, "secured="+peer, client, append([]string{"--cert-file=" + certificate, "--key-file=" + key}, flags...))
+	m := Run(t, minor, Settings{Client: client, Flags: append([]string{"--cert-file=" + certificate, "--key-file=" + key}, flags...)})
 	m.Ready(t)
 	return m
 }
 
-// Restored starts a member, alone in its cluster, with what a snapshot has.
-func Restored(t testing.TB, minor, snapshot string, flags ...string) *Member {
+// Restored starts a member, alone in its cluster, with what a snapshot has. Its peers' URL is what etcd makes the ID of the cluster from;
+// without one it is another cluster than any before.
+func Restored(t testing.TB, minor, snapshot, peer string, flags ...string) *Member {
 	t.Helper()
-	peer, data := "http://"+loopback.FreeAddress(t), filepath.Join(t.TempDir(), "data")
-	cluster := "restored=" + peer
-	if said, err := exec.Command(Programs(t, minor)+"/etcdutl", "snapshot", "restore", snapshot, "--data-dir", data, "--name=restored",
-		"--initial-cluster="+cluster, "--initial-advertise-peer-urls="+peer, "--initial-cluster-token="+peer).CombinedOutput(); err != nil {
+	token := "etcd-cluster" // as etcd has it
+	if peer == "" {
+		peer = "http://" + loopback.FreeAddress(t)
+		token = peer
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	if said, err := exec.Command(Programs(t, minor)+"/etcdutl", "snapshot", "restore", snapshot, "--data-dir", data, "--name=alone",
+		"--initial-cluster=alone="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster-token="+token).CombinedOutput(); err != nil {
 		t.Fatalf("etcdutl %s: %v: %s", minor, err, said)
 	}
-	m := launch(t, minor, "restored", data, peer, cluster, nil, flags)
+	m := Run(t, minor, Settings{Data: data, Peer: peer, Flags: flags})
 	m.Ready(t)
-	return m
-}
-
-func launch(t testing.TB, minor, name, data, peer, cluster string, client *tls.Config, flags []string) *Member {
-	t.Helper()
-	m := &Member{Name: name, Endpoint: "http://" + loopback.FreeAddress(t), TLS: client, program: Programs(t, minor) + "/etcd"}
-	if client != nil {
-		m.Endpoint = strings.Replace(m.Endpoint, "http:", "https:", 1)
-	}
-	m.arguments = append([]string{
-		"--name=" + name, "--data-dir=" + data, "--listen-client-urls=" + m.Endpoint, "--advertise-client-urls=" + m.Endpoint, "--listen-peer-urls=" + peer,
-		"--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + cluster, "--log-level=fatal", "--unsafe-no-fsync",
-	}, flags...)
-	m.Start(t)
-	t.Cleanup(m.Kill)
-	m.Client = connect(t, client, m.Endpoint)
 	return m
 }
 
@@ -162,6 +186,9 @@ func (m *Member) Kill() {
 		_ = m.process.Wait()
 	}
 }
+
+// PID is the process's.
+func (m *Member) PID() int { return m.process.Process.Pid }
 
 // Ready waits until the member has a leader and answers.
 func (m *Member) Ready(t testing.TB) {
