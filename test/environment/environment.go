@@ -26,7 +26,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -270,12 +269,10 @@ func (e *Environment) NewNamespace(t testing.TB) string {
 	return name
 }
 
-// EmptyNamespace deletes a namespace without waiting for the grace periods of its pods: their processes are
-// killed. It returns when its pods, claims and volumes are gone; the namespace itself ends soon after.
+// EmptyNamespace ends all that runs in a namespace without waiting for grace periods: processes are killed. It returns when its pods,
+// claims and volumes are gone. What else it has stays until the environment ends: for Kubernetes, to delete a namespace is to look for
+// everything that it could have, which takes a good part of the processors if each test does it.
 func (e *Environment) EmptyNamespace(ctx context.Context, name string) error {
-	if err := e.Clientset.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete the namespace %s: %w", name, err)
-	}
 	if e.agent == nil {
 		return nil
 	}

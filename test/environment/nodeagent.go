@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +18,7 @@ import (
 	storagelisters "k8s.io/client-go/listers/storage/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
 )
 
 // nodeAgentOptions say what a node agent works with.
@@ -299,27 +299,25 @@ func (a *nodeAgent) queueClaims() {
 	}
 }
 
-// emptyNamespace force-deletes what a namespace's end would wait for, and waits until it is gone.
+// emptyNamespace deletes what makes pods, then them and the claims by force, and waits until they are gone.
 func (a *nodeAgent) emptyNamespace(ctx context.Context, name string) error {
-	now := metav1.NewDeleteOptions(0)
-	core := a.client.CoreV1()
-	for ctx.Err() == nil {
-		err := core.Pods(name).DeleteCollection(ctx, *now, metav1.ListOptions{})
-		if err == nil {
-			err = core.PersistentVolumeClaims(name).DeleteCollection(ctx, *now, metav1.ListOptions{})
-		}
-		if err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
-			return fmt.Errorf("delete the pods and claims of the namespace %s: %w", name, err)
-		}
+	now, all := *metav1.NewDeleteOptions(0), metav1.ListOptions{}
+	apps, core := a.client.AppsV1(), a.client.CoreV1()
+	background := metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)}
+	failed := errors.Join(
+		apps.Deployments(name).DeleteCollection(ctx, background, all), apps.ReplicaSets(name).DeleteCollection(ctx, background, all),
+		apps.StatefulSets(name).DeleteCollection(ctx, background, all), a.client.BatchV1().Jobs(name).DeleteCollection(ctx, background, all))
+	for failed == nil && ctx.Err() == nil {
+		failed = errors.Join(core.Pods(name).DeleteCollection(ctx, now, all), core.PersistentVolumeClaims(name).DeleteCollection(ctx, now, all))
 		if a.isEmpty(name) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(150 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("wait until the namespace %s has no pods and volumes: %w", name, ctx.Err())
+	return fmt.Errorf("wait until the namespace %s has no pods and volumes: %w", name, errors.Join(failed, ctx.Err()))
 }
 
 // isEmpty tells whether no pod, process, claim or volume of a namespace is left.
