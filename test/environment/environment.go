@@ -49,7 +49,7 @@ type Options struct {
 	// Images adds images to those that the nodes can pull. The key is a repository ("registry/path/name") or its
 	// last part ("name"). "etcd" is always there.
 	Images map[string]Runner
-	// ElectionTimeout is that of etcd containers that set none themselves, with a tenth of it as their heartbeat; 0 means etcd's
+	// ElectionTimeout is that of etcd containers that set none themselves, with a fifth of it as their heartbeat, the most that etcd takes; 0 means etcd's
 	// own 1 s. A new cluster waits up to three election timeouts for its first leader.
 	ElectionTimeout time.Duration
 	// RestartBackOff is the delay before a container's second restart, doubled with each further one

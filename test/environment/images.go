@@ -84,7 +84,7 @@ func etcdImage(binaries string, electionTimeout time.Duration) Runner {
 	if electionTimeout > 0 {
 		environment = []string{
 			fmt.Sprintf("ETCD_ELECTION_TIMEOUT=%d", electionTimeout.Milliseconds()),
-			fmt.Sprintf("ETCD_HEARTBEAT_INTERVAL=%d", electionTimeout.Milliseconds()/10),
+			fmt.Sprintf("ETCD_HEARTBEAT_INTERVAL=%d", electionTimeout.Milliseconds()/5),
 		}
 	}
 	return ProgramImage{
