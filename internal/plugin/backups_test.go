@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
@@ -128,6 +131,39 @@ func TestWhatIsKnown(t *testing.T) {
 	known, err := knownAs(t.Context(), k, store("ours", "three"))
 	if err != nil || len(known) != 1 || known["a/b/c/d"] != "first (verified), second" {
 		t.Errorf("%v, %v", known, err)
+	}
+}
+
+// Who waits for a trial hears of its verdict, and of no other: that there is none in the moment in which a backup is complete says nothing.
+func TestWaitingForATrial(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	for want, last := range map[string]metav1.Condition{
+		"it was compared": {Status: metav1.ConditionTrue, Reason: string(backups.ReasonVerified), Message: "it was compared"},
+		"EtcdBackup adopted is not verified: it differs": {Status: metav1.ConditionFalse, Reason: string(backups.ReasonDiffers), Message: "it differs"},
+	} {
+		looks := 0
+		k := &kube{namespace: "default", Client: fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
+			Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+				backup, _ := into.(*v1alpha1.EtcdBackup)
+				tried := metav1.Condition{Status: metav1.ConditionUnknown, Reason: string(backups.ReasonNotComplete), Message: "it is not complete"}
+				if looks++; looks > 1 {
+					tried = last
+				}
+				tried.Type, backup.Status.Phase = backups.Verified, v1alpha1.BackupPhase(backups.PhaseCompleted)
+				backup.Status.Conditions = []metav1.Condition{tried}
+				return nil
+			},
+		}).Build()}
+		said, err := verified(t.Context(), k, &v1alpha1.EtcdBackup{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "adopted"}})
+		if err != nil {
+			said = err.Error()
+		}
+		if said != want || looks != 2 {
+			t.Errorf("after %d looks: %s, want %s", looks, said, want)
+		}
 	}
 }
 
