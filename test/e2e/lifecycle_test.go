@@ -21,7 +21,7 @@ import (
 )
 
 // gently is how clients write and read beside other tests: what they see is checked here, how fast they are is measured by the benchmarks.
-var gently = history.Options{Pause: 100 * time.Millisecond, Heartbeat: 50 * time.Millisecond}
+var gently = history.Options{Pause: 200 * time.Millisecond, Heartbeat: 100 * time.Millisecond}
 
 // life is a cluster that something is done to while clients write to it and read from it all the time.
 type life struct {
