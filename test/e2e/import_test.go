@@ -18,7 +18,6 @@ import (
 
 // TestImportWithAMirror: a cluster takes the place of another one, which is written to until the cut-over, with the same revisions.
 func TestImportWithAMirror(t *testing.T) {
-	t.Parallel()
 	k := live.Connect(t)
 	b := backups{k, k.StartObjectStore(resource.MustParse("64Mi"))}
 	k.MustCreate(k.Cluster("old", 3))

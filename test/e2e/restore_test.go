@@ -39,7 +39,6 @@ func (b backups) everything(etcd *clientv3.Client, options ...clientv3.OpOption)
 // TestRestores: a cluster is backed up by schedule and continuously under load, and a bad client deletes everything. It is given back what it
 // had one second before; and where nobody knows of it, a new cluster begins with all that the store has.
 func TestRestores(t *testing.T) {
-	t.Parallel()
 	k := live.Connect(t)
 	b := backups{k, k.StartObjectStore(resource.MustParse("128Mi"))}
 	cluster := k.Cluster("demo", 3)
@@ -168,7 +167,7 @@ func (b backups) scheduled(cluster string) *v1alpha1.EtcdBackup {
 func (b backups) restored(name string) *v1alpha1.EtcdRestore {
 	b.T.Helper()
 	restore := &v1alpha1.EtcdRestore{}
-	b.Eventually("restore "+name+" is complete", patience, func(ctx context.Context) error {
+	b.Eventually("restore "+name+" is complete", 2*patience, func(ctx context.Context) error {
 		if err := b.Get(ctx, client.ObjectKey{Namespace: b.Namespace, Name: name}, restore); err != nil {
 			return err
 		}
