@@ -23,7 +23,7 @@ func TestImportWithAMirror(t *testing.T) {
 	k.MustCreate(k.Cluster("old", 3))
 	old := k.WaitSettled("old", patience)
 	// One transaction at a time is repeated, and here both clusters share disks and processors.
-	workload := k.StartWorkload("old", history.Options{Workers: 2, Pause: 200 * time.Millisecond, Heartbeat: 40 * time.Millisecond})
+	workload := k.StartWorkload("old", history.Options{Workers: 2, Pause: time.Second, Heartbeat: 150 * time.Millisecond})
 	cluster := k.Cluster("demo", 3)
 	cluster.Spec.Backup = &v1alpha1.BackupSpec{Store: *b.store.Bucket("import")}
 	source := &v1alpha1.ExternalEtcd{TLSSecret: &v1alpha1.SecretName{Name: "old-client-tls"}}
