@@ -4,7 +4,8 @@
 #   hack/test.sh [unit] [sim] [integration] [e2e] [coverage]
 #
 # "coverage" checks the merged coverage of the unit and integration tests of the same run. One kind failing does
-# not keep the others from running. GOTESTFLAGS are added to every `go test`, e.g. GOTESTFLAGS=-race.
+# not keep the others from running. GOTESTFLAGS are added to every `go test`, e.g. GOTESTFLAGS=-race;
+# TEST_TIMEOUT is how long each may take, 60m if left out.
 set -euo pipefail
 
 # shellcheck source=hack/cluster.sh

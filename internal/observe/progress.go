@@ -8,9 +8,8 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/agent/task"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core/restores"
@@ -24,24 +23,31 @@ const (
 
 // AskProgress asks an agent, by the address of its pod, how far it is.
 func AskProgress(ctx context.Context, address string) (task.Progress, error) {
+	progress, err := askProgress(ctx, address)
+	if err != nil {
+		return task.Progress{}, fmt.Errorf("asking the agent at %s: %w", address, err)
+	}
+	return progress, nil
+}
+
+func askProgress(ctx context.Context, address string) (progress task.Progress, err error) {
 	ctx, cancel := context.WithTimeout(ctx, progressTimeout)
 	defer cancel()
 	url := "http://" + net.JoinHostPort(address, strconv.Itoa(task.Port)) + task.ProgressPath
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return task.Progress{}, fmt.Errorf("asking the agent at %s: %w", address, err)
+		return progress, err
 	}
 	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
 	if err != nil {
-		return task.Progress{}, fmt.Errorf("asking the agent at %s: %w", address, err)
+		return progress, err
 	}
 	defer func() { _ = answer.Body.Close() }()
-	var progress task.Progress
 	if err := json.NewDecoder(io.LimitReader(answer.Body, progressLimit)).Decode(&progress); err != nil {
-		return task.Progress{}, fmt.Errorf("asking the agent at %s: %w", address, err)
+		return progress, err
 	}
 	if progress.Read < 0 || progress.Total < progress.Read {
-		return task.Progress{}, fmt.Errorf("the agent at %s says that it has read %d of %d bytes", address, progress.Read, progress.Total)
+		return progress, fmt.Errorf("it says that it has read %d of %d bytes", progress.Read, progress.Total)
 	}
 	return progress, nil
 }
@@ -51,23 +57,20 @@ func (o *Observer) progress(ctx context.Context, addresses map[restores.AgentKey
 	if o.Progress == nil {
 		return
 	}
-	answers := make(chan func(), len(addresses))
-	var asking errgroup.Group
+	var mutex sync.Mutex
+	var asking sync.WaitGroup
 	for key, address := range addresses {
-		asking.Go(func() error {
-			if found, err := o.Progress(ctx, address); err == nil {
-				answers <- func() {
-					agent := agents[key]
-					agent.Read, agent.Total = found.Read, found.Total
-					agents[key] = agent
-				}
+		asking.Go(func() {
+			found, err := o.Progress(ctx, address)
+			if err != nil {
+				return
 			}
-			return nil
+			mutex.Lock()
+			defer mutex.Unlock()
+			agent := agents[key]
+			agent.Read, agent.Total = found.Read, found.Total
+			agents[key] = agent
 		})
 	}
-	_ = asking.Wait()
-	close(answers)
-	for note := range answers {
-		note()
-	}
+	asking.Wait()
 }

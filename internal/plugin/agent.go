@@ -25,7 +25,7 @@ import (
 // leftFor is how long the Job of a plugin stays that was killed before it removed it.
 const leftFor = 10 * time.Minute
 
-// A pod and its log are looked at this often; a log as often as this until it has its end.
+// A pod and its log are looked at after this time again, a log at most so many times until it has its end.
 const (
 	pollInterval = 500 * time.Millisecond
 	logTries     = 20
@@ -77,16 +77,9 @@ func (k *kube) runAgent(ctx context.Context, backup *v1alpha1.EtcdBackup, image,
 // written is what an agent has written before it ended. The end of a log may be there only some time after the container has ended.
 func (k *kube) written(ctx context.Context, pod *corev1.Pod) ([]task.Found, error) {
 	for try := 1; ; try++ {
-		lines, err := k.set.CoreV1().Pods(k.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: render.AgentContainer}).DoRaw(ctx)
-		if err != nil {
-			err = fmt.Errorf("reading what pod %s/%s has written: %w", pod.Namespace, pod.Name, orCause(ctx, err))
-		} else if found, incomplete := parseFound(lines); incomplete == nil {
-			return found, nil
-		} else {
-			err = incomplete
-		}
-		if try == logTries {
-			return nil, err
+		found, err := k.readLog(ctx, pod)
+		if err == nil || try == logTries {
+			return found, err
 		}
 		select {
 		case <-ctx.Done():
@@ -94,6 +87,14 @@ func (k *kube) written(ctx context.Context, pod *corev1.Pod) ([]task.Found, erro
 		case <-time.After(pollInterval):
 		}
 	}
+}
+
+func (k *kube) readLog(ctx context.Context, pod *corev1.Pod) ([]task.Found, error) {
+	lines, err := k.set.CoreV1().Pods(k.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: render.AgentContainer}).DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading what pod %s/%s has written: %w", pod.Namespace, pod.Name, orCause(ctx, err))
+	}
+	return parseFound(lines)
 }
 
 // remove removes a Job with its pods, also if the plugin was told to stop.

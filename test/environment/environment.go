@@ -242,7 +242,7 @@ func (e *Environment) Stop() error {
 	return errors.Join(failures...)
 }
 
-// NewNamespace makes a namespace that ends with the test. The logs of its pods are kept only if the test fails.
+// NewNamespace makes a namespace that is emptied when the test ends. The logs of its pods are kept only if the test fails.
 func (e *Environment) NewNamespace(t testing.TB) string {
 	t.Helper()
 	e.mutex.Lock()

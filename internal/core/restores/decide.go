@@ -157,21 +157,19 @@ func (o Observation) progress(r *Report) {
 	if r.Phase != o.Recorded.Phase {
 		r.Read, r.Total = 0, 0
 	}
-	var read, each int64
+	var read, each, done int64
 	for key, agent := range o.Agents {
-		if key.Kind == kind {
-			read, each = read+agent.Read, max(each, agent.Total)
+		if key.Kind != kind {
+			continue
+		}
+		read, each = read+agent.Read, max(each, agent.Total)
+		if agent.Ended && !agent.Failed {
+			done++
 		}
 	}
-	if each == 0 {
-		return // None is asked now, or none answers.
+	if each > 0 { // Else none is asked now, or none answers.
+		r.Read, r.Total = read+done*each, agents*each
 	}
-	for key, agent := range o.Agents {
-		if key.Kind == kind && agent.Ended && !agent.Failed {
-			read += each
-		}
-	}
-	r.Read, r.Total = read, each*agents
 }
 
 // touch goes on to the first phase in which something is done.
