@@ -14,11 +14,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
 // watchAgents watches the pods of agents, in a cache of their own: the manager's has those of members, and one selector for pods. Kubernetes
-// takes two seconds more to call a Job complete whose pod has succeeded.
+// takes some seconds more to call a Job complete.
 func watchAgents(mgr ctrl.Manager, namespaces []string) (cache.Cache, error) {
 	options := CacheOptions(namespaces)
 	options.HTTPClient, options.Scheme, options.Mapper = mgr.GetHTTPClient(), mgr.GetScheme(), mgr.GetRESTMapper()
@@ -32,11 +33,7 @@ func watchAgents(mgr ctrl.Manager, namespaces []string) (cache.Cache, error) {
 
 // agentsEnd asks for a reconciliation of the object that an agent works for when its pod has ended.
 func (o Options) agentsEnd() source.Source {
-	return source.Kind(o.agentPods, &corev1.Pod{}, handler.TypedEnqueueRequestsFromMapFunc(byAgent), predicate.NewTypedPredicateFuncs(podEnded))
-}
-
-func podEnded(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	return source.Kind(o.agentPods, &corev1.Pod{}, handler.TypedEnqueueRequestsFromMapFunc(byAgent), predicate.NewTypedPredicateFuncs(observe.AgentEnded))
 }
 
 // byAgent finds that object by the pod's label. There may be one of each kind that has the name.

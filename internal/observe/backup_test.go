@@ -166,7 +166,7 @@ func TestAgentsAreObserved(t *testing.T) {
 	job := ownJob("nightly-backup", "EtcdBackup", "b1")
 	ended, failed := ownJob("nightly-backup", "EtcdBackup", "b1", batchv1.JobComplete), ownJob("nightly-backup", "EtcdBackup", "b1", batchv1.JobFailed)
 	succeeded := podOf(job, "b", 0, 0, stored)
-	succeeded.Status.Phase, succeeded.Status.ContainerStatuses[0].State.Terminated.FinishedAt = corev1.PodSucceeded, metav1.NewTime(now)
+	succeeded.Status.Phase, succeeded.Status.ContainerStatuses[0].State.Terminated.FinishedAt = corev1.PodRunning, metav1.NewTime(now)
 	waits := podOf(job, "a", 0, -1, "")
 	waits.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: render.AgentContainer, Image: "etcd-operator:1", State: corev1.ContainerState{
 		Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"},
@@ -191,6 +191,8 @@ func TestAgentsAreObserved(t *testing.T) {
 			backups.Agent{Exists: true, Ended: true, EndedAt: now, Stored: &backups.Stored{Revision: 42, Keys: 7, Hash: 9, Version: "3.6.16"}}},
 		"has ended, its pod is gone": {[]client.Object{ended}, backups.Agent{Exists: true, Ended: true, EndedAt: now}},
 		"has ended, and its Job does not say so yet": {[]client.Object{job, succeeded, podOf(job, "a", time.Minute, 1, "{}")},
+			backups.Agent{Exists: true, Ended: true, EndedAt: now, Stored: &backups.Stored{Revision: 42, Keys: 7, Hash: 9, Version: "3.6.16"}}},
+		"has ended, and there is another pod": {[]client.Object{job, podOf(job, "a", -time.Minute, -1, ""), succeeded},
 			backups.Agent{Exists: true, Ended: true, EndedAt: now, Stored: &backups.Stored{Revision: 42, Keys: 7, Hash: 9, Version: "3.6.16"}}},
 		"has failed": {[]client.Object{failed, podOf(job, "a", 0, 3, `{"problem":"it differs","differs":true}`)},
 			backups.Agent{Exists: true, Ended: true, Failed: true, Differs: true, EndedAt: now, Trouble: "it differs"}},

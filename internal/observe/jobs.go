@@ -82,12 +82,11 @@ func (o *Observer) findJob(ctx context.Context, name client.ObjectKey, due bool)
 	return &live.Items[0], nil
 }
 
-// readPods reads what the last pod of a Job has left, or why it does not run.
+// readPods reads what the last pod of a Job has left, or the one that has done the task, or why none runs.
 func (j *job) readPods(pods []corev1.Pod) {
 	var last *corev1.Pod
 	for i := range pods {
-		if pod := &pods[i]; last == nil || last.CreationTimestamp.Before(&pod.CreationTimestamp) ||
-			last.CreationTimestamp.Equal(&pod.CreationTimestamp) && pod.Status.Phase == corev1.PodSucceeded {
+		if pod := &pods[i]; last == nil || done(pod) || !done(last) && last.CreationTimestamp.Before(&pod.CreationTimestamp) {
 			last = pod
 		}
 	}
@@ -105,9 +104,9 @@ func (j *job) readPods(pods []corev1.Pod) {
 		return
 	}
 	if j.result = task.Decode(ended.Message); ended.ExitCode == 0 {
-		// Its Job counts it, for which it keeps the pod until it has, and makes no other
-		// (https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-tracking-with-finalizers).
-		if last.Status.Phase == corev1.PodSucceeded && !j.ended {
+		// The task is done. The kubelet takes a second more to call the pod succeeded, and Kubernetes another one to call the Job complete. If the
+		// node is lost before, there may be another pod, which finds all done.
+		if !j.ended {
 			j.ended, j.endedAt = true, ended.FinishedAt.Time
 		}
 		return
@@ -118,6 +117,17 @@ func (j *job) readPods(pods []corev1.Pod) {
 	if !j.ended {
 		j.trouble = "the last try failed, and there will be another: " + j.trouble
 	}
+}
+
+// AgentEnded is whether an agent's pod has done its task, or has failed to.
+func AgentEnded(pod *corev1.Pod) bool {
+	return endOf(pod) != nil || pod.Status.Phase == corev1.PodFailed
+}
+
+// done is whether an agent has done its task.
+func done(pod *corev1.Pod) bool {
+	ended := endOf(pod)
+	return ended != nil && ended.ExitCode == 0
 }
 
 // endOf is how an agent's container ended, or the one before it; nil if none did.

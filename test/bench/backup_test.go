@@ -24,8 +24,8 @@ const backupLimit = 10 * time.Minute
 const most = 3
 
 // TestBenchBackup times backups into an S3 server in the same Kubernetes, from the API call until they are whole and until they
-// were tried out, what clients notice of it, and a new cluster that begins with one. Beside them it has etcdctl save a snapshot of the same
-// member to its volume, and etcdutl restore that.
+// were tried out, what clients notice of it, and a new cluster that begins with one. Under the same conditions it has etcdctl save a snapshot of
+// the same member to its volume, and etcdutl restore that.
 func TestBenchBackup(t *testing.T) {
 	k := live.Connect(t)
 	cluster := k.Cluster("demo", 3)
@@ -54,52 +54,92 @@ func (b *backupBench) figure(name, unit string, value float64) {
 	b.figures = append(b.figures, Figure{Name: name, Value: value, Unit: unit})
 }
 
-// backUp times backups, and in turn etcdctl.
+// backUp times backups, and in turn etcdctl, while nobody else asks anything of the cluster; and then one of either while clients write.
 func (b *backupBench) backUp(name string) {
-	quiet := b.StartWorkload("demo", history.Options{})
-	time.Sleep(20 * time.Second)
-	without := quiet.Finish().Worst()
-	var saved, agent, whole, tried, trial []time.Duration
-	var worst history.Figures
+	var saved []time.Duration
+	var took samples
 	for round := range min(rounds(), most) {
-		saved = append(saved, b.timed("/usr/local/bin/etcdctl", "--endpoints="+b.member(), "snapshot", "save", savedFile))
-		workload := b.StartWorkload("demo", history.Options{})
-		backup := fmt.Sprintf("%s-%d", name, round)
-		began := time.Now()
-		made := b.MustBackUp(backup, "demo", b.store.Bucket(backup))
-		stored := b.WaitBackup(backup, "Complete", "Stored", backupLimit).Status
-		whole = append(whole, time.Since(began))
-		if during := workload.Finish().Worst(); round == 0 || during.P99 > worst.P99 {
-			worst = during
-		}
-		status := b.WaitBackup(backup, "Verified", "Restored", backupLimit).Status
-		tried, trial = append(tried, time.Since(began)), append(trial, status.VerificationTook.Duration)
-		took := b.store.Took(backup, stored.Path)
-		agent = append(agent, took)
-		b.T.Logf("%s: snapshot of %s, stored as %s: etcdctl %.2f s, the agent itself %.2f s, Complete %.2f s, Verified %.2f s, the trial itself %.2f s", backup,
-			status.SnapshotSize, status.StoredSize, saved[round].Seconds(), took.Seconds(), whole[round].Seconds(), tried[round].Seconds(), trial[round].Seconds())
-		if name == "0-mb" || round > 0 {
-			b.DeleteAndWait(made, backupLimit) // The first one is restored.
-		}
+		saved = append(saved, b.save())
+		// The first one is restored.
+		took.add(b.backUpOnce(fmt.Sprintf("%s-%d", name, round), round > 0))
 	}
-	ratio := median(saved) / median(agent)
-	fmt.Printf("\nbackup, %s, %d rounds       median   samples (s)\n", name, len(whole))
+	without := b.during(func() { time.Sleep(20 * time.Second) })
+	var savedBusy, busy time.Duration
+	savesBusy := b.during(func() { savedBusy = b.save() })
+	with := b.during(func() {
+		path := b.complete(name+"-busy", func(spec *v1alpha1.EtcdBackupSpec) { spec.Verification = v1alpha1.VerifyNever })
+		busy = b.store.Took(name+"-busy", path)
+	})
+	ratio := median(saved) / median(took.agent)
+	fmt.Printf("\nbackup, %s, %d rounds       median   samples (s)\n", name, len(saved))
 	for _, line := range []struct {
 		what    string
 		samples []time.Duration
-	}{{"etcdctl snapshot save", saved}, {"the agent itself", agent}, {"Complete", whole}, {"Verified", tried}, {"trial", trial}} {
+	}{{"etcdctl snapshot save", saved}, {"the agent itself", took.agent}, {"Complete", took.complete}, {"Verified", took.verified}, {"trial", took.trial}} {
 		fmt.Printf("  %-24s %6.2f s   %s\n", line.what, median(line.samples), row(line.samples))
 		b.figure(name+"-"+strings.ReplaceAll(line.what, " ", "-"), "s", median(line.samples))
 	}
 	fmt.Printf("  throughput               %6.2f of etcdctl's\n", ratio)
-	fmt.Printf("  writers' p99             %6.1f ms  without: %.1f ms\n", milliseconds(worst.P99), milliseconds(without.P99))
-	fmt.Printf("  longest gap of writers   %6.2f s   without: %.2f s; %d writes failed of %d\n",
-		worst.LongestGap.Seconds(), without.LongestGap.Seconds(), worst.Failed, worst.Writes+worst.Failed)
 	b.figure(name+"-throughput-to-etcdctl", "ratio", ratio)
-	b.figure(name+"-p99", "ms", milliseconds(worst.P99))
-	b.figure(name+"-p99-without", "ms", milliseconds(without.P99))
-	b.figure(name+"-longest-gap", "s", worst.LongestGap.Seconds())
-	b.figure(name+"-failed-writes", "writes", float64(worst.Failed))
+	fmt.Printf("while two clients write      time      p99   longest gap   failed\n")
+	for _, line := range []struct {
+		what, key string
+		took      time.Duration
+		writers   history.Figures
+	}{{"neither", "without", 0, without}, {"etcdctl snapshot save", "etcdctl", savedBusy, savesBusy}, {"the agent itself", "agent", busy, with}} {
+		w := line.writers
+		fmt.Printf("  %-24s %6.2f s %6.1f ms %6.2f s %6d of %d\n", line.what, line.took.Seconds(), milliseconds(w.P99), w.LongestGap.Seconds(), w.Failed, w.Writes+w.Failed)
+		b.figure(name+"-busy-"+line.key, "s", line.took.Seconds())
+		b.figure(name+"-busy-"+line.key+"-p99", "ms", milliseconds(w.P99))
+		b.figure(name+"-busy-"+line.key+"-longest-gap", "s", w.LongestGap.Seconds())
+		b.figure(name+"-busy-"+line.key+"-failed-writes", "writes", float64(w.Failed))
+	}
+}
+
+// times are those of one backup: of the agent's work, until the object says that it is complete and verified, and of the trial.
+type times struct{ agent, complete, verified, trial time.Duration }
+
+type samples struct{ agent, complete, verified, trial []time.Duration }
+
+func (s *samples) add(t times) {
+	s.agent, s.complete = append(s.agent, t.agent), append(s.complete, t.complete)
+	s.verified, s.trial = append(s.verified, t.verified), append(s.trial, t.trial)
+}
+
+func (b *backupBench) backUpOnce(name string, remove bool) times {
+	b.T.Helper()
+	began := time.Now()
+	path := b.complete(name)
+	took := times{complete: time.Since(began)}
+	made := b.WaitBackup(name, "Verified", "Restored", backupLimit)
+	took.verified, took.trial, took.agent = time.Since(began), made.Status.VerificationTook.Duration, b.store.Took(name, path)
+	b.T.Logf("%s: snapshot of %s, stored as %s: the agent itself %.2f s, Complete %.2f s, Verified %.2f s, the trial itself %.2f s", name,
+		made.Status.SnapshotSize, made.Status.StoredSize, took.agent.Seconds(), took.complete.Seconds(), took.verified.Seconds(), took.trial.Seconds())
+	if remove {
+		b.DeleteAndWait(made, backupLimit)
+	}
+	return took
+}
+
+// complete makes a backup, and tells its path in the store.
+func (b *backupBench) complete(name string, changes ...func(*v1alpha1.EtcdBackupSpec)) string {
+	b.T.Helper()
+	b.MustBackUp(name, "demo", b.store.Bucket(name), changes...)
+	return b.WaitBackup(name, "Complete", "Stored", backupLimit).Status.Path
+}
+
+// save has etcdctl save a snapshot of a member to its volume.
+func (b *backupBench) save() time.Duration {
+	b.T.Helper()
+	return b.timed("/usr/local/bin/etcdctl", "--endpoints="+b.member(), "snapshot", "save", savedFile)
+}
+
+// during is what the worse off of two clients notices that write meanwhile.
+func (b *backupBench) during(what func()) history.Figures {
+	b.T.Helper()
+	workload := b.StartWorkload("demo", history.Options{})
+	what()
+	return workload.Finish().Worst()
 }
 
 // savedFile is where etcdctl saves on the volume of a member, outside of its data.
