@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -44,8 +43,9 @@ type Replayed struct {
 	Rows, Bytes int64
 }
 
-// Replay makes of the snapshot of the recovery's base, in a file as backup.Read writes it, the snapshot that the cluster would
-// have sent at the target. It is good only if there is no error. Identities are private keys of age, one a line.
+// Replay makes of the snapshot of the recovery's base, in a file as backup.Read writes it, the database that the cluster would
+// have sent at the target, without etcd's checksum at its end: etcdutl restores it with --skip-hash-check. It is good only if there is no
+// error, and may not be on the disk yet. Identities are private keys of age, one a line.
 func Replay(ctx context.Context, s store.Store, r Recovery, identities, file string) (Replayed, error) {
 	out, err := replay(ctx, s, r, identities, file)
 	if err != nil {
@@ -74,7 +74,7 @@ func replay(ctx context.Context, s store.Store, r Recovery, identities, file str
 	if err != nil {
 		return Replayed{}, err
 	}
-	return p.out, addChecksum(file)
+	return p.out, nil
 }
 
 // Check reads all that a recovery adds to its base through, as Replay does, and changes nothing.
@@ -243,12 +243,12 @@ func (d *database) commit() error {
 	return tx.Commit()
 }
 
-// finish adds the leases of the keys, and brings all of it to the disk.
+// finish adds the leases of the keys.
 func (d *database) finish() error {
 	if err := d.commit(); err != nil {
 		return err
 	}
-	err := d.bolt.Update(func(tx *bolt.Tx) error {
+	return d.bolt.Update(func(tx *bolt.Tx) error {
 		leases := tx.Bucket(leaseBucket)
 		for _, id := range d.leased {
 			name := binary.BigEndian.AppendUint64(nil, uint64(id)) //nolint:gosec // As etcd does.
@@ -268,10 +268,6 @@ func (d *database) finish() error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return d.bolt.Sync()
 }
 
 // close drops what is not committed, without which the database would wait for it.
@@ -301,24 +297,4 @@ func cutChecksum(file string) error {
 		return fmt.Errorf("%s has no checksum of etcd at its end: it is no snapshot as backup.Read writes it", file)
 	}
 	return os.Truncate(file, size)
-}
-
-// addChecksum adds it again.
-func addChecksum(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return err
-	}
-	if _, err := file.Write(sum.Sum(nil)); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	return file.Close()
 }

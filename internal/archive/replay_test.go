@@ -2,10 +2,12 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,7 +39,12 @@ func emptySnapshot(t testing.TB, file string) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := addChecksum(file); err != nil {
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The checksum was looked at when the snapshot was read.
+	if err := os.Truncate(file, info.Size()+sha256.Size); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -70,9 +77,6 @@ func putSegment(t *testing.T, s store.Store, c backup.Cluster, history string, f
 // rows are the names in etcd's bucket of keys.
 func rows(t *testing.T, file string) string {
 	t.Helper()
-	if err := cutChecksum(file); err != nil {
-		t.Fatal(err)
-	}
 	db, err := bolt.Open(file, 0o600, &bolt.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)

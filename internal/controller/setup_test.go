@@ -25,6 +25,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/etcd"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/observe"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/render"
 )
 
@@ -135,9 +136,20 @@ func TestAdd(t *testing.T) {
 // Whom an agent works for is woken when its pod has ended, and not before.
 func TestAgentsThatEnd(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "nightly-backup-x", Labels: map[string]string{render.LabelAgentFor: "nightly"}}}
-	for phase, want := range map[corev1.PodPhase]bool{corev1.PodPending: false, corev1.PodRunning: false, corev1.PodSucceeded: true, corev1.PodFailed: true} {
-		if pod.Status.Phase = phase; podEnded(pod) != want {
-			t.Errorf("%s is an end: %t", phase, !want)
+	contains := func(state corev1.ContainerState) corev1.PodStatus {
+		return corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: render.AgentContainer, State: state}}}
+	}
+	for name, c := range map[string]struct {
+		status corev1.PodStatus
+		ended  bool
+	}{
+		"waits":                          {corev1.PodStatus{Phase: corev1.PodPending}, false},
+		"runs":                           {contains(corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}), false},
+		"has ended, and its pod not yet": {contains(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}), true},
+		"was evicted before it started":  {corev1.PodStatus{Phase: corev1.PodFailed}, true},
+	} {
+		if pod.Status = c.status; observe.AgentEnded(pod) != c.ended {
+			t.Errorf("an agent that %s has ended: %t", name, !c.ended)
 		}
 	}
 	want := []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: "default", Name: "nightly"}}}

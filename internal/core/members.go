@@ -1,21 +1,28 @@
 package core
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // applyMembers makes the StatefulSets that are missing, and mends those that drifted or that are to be sealed.
 //
 // All members of a new cluster are made at once, with a static initial cluster
-// (https://etcd.io/docs/v3.6/op-guide/clustering/#static), so that creation is as fast as the pods start.
+// (https://etcd.io/docs/v3.6/op-guide/clustering/#static), so that creation is as fast as the pods start. Those that have data start one
+// after the other: at its start each asks all others for what they have, and waits 7 s for each of them that listens and does not answer
+// since it asks, too (server/etcdserver/corrupt.go). Who does not listen yet is passed over at once.
 func (v *view) applyMembers() []Action {
 	var actions []Action
+	asking := slices.ContainsFunc(v.members, v.asks)
 	for _, m := range v.members {
+		stopped := m.Workload.Exists() && m.Workload.Stopped && v.Cluster.Spec.Size > 0
 		switch {
-		case m.Workload.State == Missing:
-			if v.mayMake(m) {
-				actions = append(actions, v.apply(m))
+		case stopped, m.Workload.State == Missing && v.mayMake(m):
+			if starts := v.apply(m); starts.Start != StartSealed || !asking {
+				actions = append(actions, starts)
+				asking = starts.Start == StartSealed
 			}
-		case m.Workload.Exists() && m.Workload.Stopped && v.Cluster.Spec.Size > 0:
-			actions = append(actions, v.apply(m))
+		case m.Workload.State == Missing:
 		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash:
 			// Applying would bring in what the rollout has not come to yet.
 		case m.Workload.State == Drifted, m.Workload.State == Current && v.sealsNow(m):
@@ -23,6 +30,21 @@ func (v *view) applyMembers() []Action {
 		}
 	}
 	return actions
+}
+
+// asksWithin is how long the start of a member holds others back.
+const asksWithin = 10 * time.Second
+
+// asks is whether a member has just begun to start, and does not answer yet.
+func (v *view) asks(m *memberView) bool {
+	if !m.Workload.Exists() || m.Workload.Stopped || m.Workload.Start != StartSealed || !m.Pod.Problem.IsZero() || !m.Workload.Problem.IsZero() {
+		return false
+	}
+	if !m.Pod.Exists {
+		// Its controller tells that it has seen the StatefulSet when it has made the pod, or could not.
+		return !m.Workload.Settled
+	}
+	return !m.Pod.Started && (m.status == nil || !m.status.Answered) && v.Now.Sub(m.Pod.Created).Abs() < asksWithin
 }
 
 // mayMake is whether the StatefulSet of a member that has none may be made now.

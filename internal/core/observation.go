@@ -204,6 +204,8 @@ type Pod struct {
 	// Resizing is what its last change of CPU and memory in place waits for; empty if there is none. One that the node puts off
 	// until it has more is not waited for.
 	Resizing string
+	// Created is when it was made.
+	Created time.Time
 	// Running is whether its etcd process runs.
 	Running bool
 	// Started is whether the kubelet has seen it alive: it answers others, though it may still wait for the data.

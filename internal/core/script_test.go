@@ -16,6 +16,7 @@ import (
 //	decide steps      the same, printing only the steps and what is being done
 //	decide events     the same, printing the events as well
 //	act               carries the steps of the last decision out, and says what etcd refuses
+//	wake              does so again and again, while members start one after the other, and says in which order
 //
 // Run with -rewrite to write the answers down; then read every one of them.
 func TestScripts(t *testing.T) {
@@ -30,6 +31,8 @@ func TestScripts(t *testing.T) {
 				return w.decide(d)
 			case "act":
 				return w.act()
+			case "wake":
+				return w.wake()
 			}
 			t.Fatalf("a scenario knows no command %s", d.Cmd)
 			return ""
@@ -77,6 +80,27 @@ func (w *world) decide(d *datadriven.TestData) string {
 		}
 	}
 	return out.String()
+}
+
+// wake carries decisions out until no member is left to be started. What was started is seen alive before the next decision.
+func (w *world) wake() string {
+	for order := ""; ; {
+		var started []string
+		for _, action := range w.decision.Actions {
+			if apply, is := action.(core.ApplyMember); is && !w.member(apply.Member).Pod.Exists {
+				started = append(started, apply.Member)
+			}
+		}
+		if refused := w.act(); refused != "" || len(started) == 0 {
+			return order + refused
+		}
+		order += "started " + strings.Join(started, " and ") + "\n"
+		for _, name := range started {
+			w.tellPod(w.member(name), "running")
+		}
+		w.decision = core.Decide(w.observe())
+		w.Cluster.Recorded = w.decision.Report
+	}
 }
 
 var startNames = map[core.Start]string{core.StartBootstrap: "bootstrap", core.StartSealed: "sealed", core.StartJoin: "joining"}

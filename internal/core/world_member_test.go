@@ -168,7 +168,7 @@ func (w *world) tellPod(m *core.Member, word string) {
 		if !m.Pod.Exists || m.Pod.Deleting {
 			w.pods++
 			m.Pod = core.Pod{
-				Exists: true, UID: fmt.Sprintf("pod-%d", w.pods), Start: m.Workload.Start,
+				Exists: true, UID: fmt.Sprintf("pod-%d", w.pods), Created: w.Now, Start: m.Workload.Start,
 				MemberHash: m.Workload.MemberHash, RestartHash: restartHash(m.Workload.MemberHash),
 			}
 			w.answers[m.Name].version = w.Cluster.Spec.Version

@@ -35,6 +35,7 @@ func ObservePod(pod *corev1.Pod) core.Pod {
 	observed := core.Pod{
 		Exists:      true,
 		UID:         string(pod.UID),
+		Created:     pod.CreationTimestamp.Time,
 		Deleting:    pod.DeletionTimestamp != nil,
 		MemberHash:  pod.Annotations[render.AnnotationMemberHash],
 		RestartHash: pod.Annotations[render.AnnotationRestartHash],
