@@ -52,7 +52,7 @@ func BenchmarkReplay(b *testing.B) {
 	b.ResetTimer()
 	for n := range b.N {
 		file := filepath.Join(b.TempDir(), fmt.Sprint(n))
-		emptySnapshot(b, file)
+		emptyDatabase(b, file)
 		out, err := Replay(b.Context(), s, r, "", file)
 		if err != nil || out.Revision != revision {
 			b.Fatal(out, err)

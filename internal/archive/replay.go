@@ -2,11 +2,9 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -43,9 +41,8 @@ type Replayed struct {
 	Rows, Bytes int64
 }
 
-// Replay makes of the snapshot of the recovery's base, in a file as backup.Read writes it, the database that the cluster would
-// have sent at the target, without etcd's checksum at its end: etcdutl restores it with --skip-hash-check. It is good only if there is no
-// error, and may not be on the disk yet. Identities are private keys of age, one a line.
+// Replay makes of the database of the recovery's base, in a file as backup.Read writes it, the one that the cluster would have had at the
+// target. It is good only if there is no error, and may not be on the disk yet. Identities are private keys of age, one a line.
 func Replay(ctx context.Context, s store.Store, r Recovery, identities, file string) (Replayed, error) {
 	out, err := replay(ctx, s, r, identities, file)
 	if err != nil {
@@ -56,9 +53,6 @@ func Replay(ctx context.Context, s store.Store, r Recovery, identities, file str
 }
 
 func replay(ctx context.Context, s store.Store, r Recovery, identities, file string) (Replayed, error) {
-	if err := cutChecksum(file); err != nil {
-		return Replayed{}, err
-	}
 	d, err := openDatabase(file, r.Base.State.Revision)
 	if err != nil {
 		return Replayed{}, err
@@ -179,13 +173,13 @@ func openDatabase(file string, revision int64) (*database, error) {
 	// As etcd opens it; it is synced once at the end.
 	db, err := bolt.Open(file, 0o600, &bolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoSync: true, NoGrowSync: true})
 	if err != nil {
-		return nil, fmt.Errorf("the snapshot in %s is no database of etcd: %w", file, err)
+		return nil, fmt.Errorf("%s is no database of etcd: %w", file, err)
 	}
 	d := &database{bolt: db, revision: revision, leased: map[string]int64{}, granted: map[int64]int64{}}
 	err = db.View(func(tx *bolt.Tx) error {
 		keys := tx.Bucket(keyBucket)
 		if keys == nil || tx.Bucket(leaseBucket) == nil {
-			return fmt.Errorf("the snapshot in %s is no database of etcd: it lacks its buckets", file)
+			return fmt.Errorf("%s is no database of etcd: it lacks its buckets", file)
 		}
 		if last, _ := keys.Cursor().Last(); len(last) >= 8 {
 			d.revision = max(d.revision, int64(binary.BigEndian.Uint64(last))) //nolint:gosec // Revisions are positive.
@@ -284,17 +278,4 @@ func encodeLease(id, ttl int64) []byte {
 	out = protowire.AppendVarint(out, uint64(id)) //nolint:gosec // As protobuf does.
 	out = protowire.AppendTag(out, 2, protowire.VarintType)
 	return protowire.AppendVarint(out, uint64(ttl)) //nolint:gosec // As above.
-}
-
-// cutChecksum removes etcd's checksum from the end of a snapshot.
-func cutChecksum(file string) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	size := info.Size() - sha256.Size
-	if size <= 0 || size%512 != 0 {
-		return fmt.Errorf("%s has no checksum of etcd at its end: it is no snapshot as backup.Read writes it", file)
-	}
-	return os.Truncate(file, size)
 }

@@ -2,12 +2,10 @@ package archive
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,7 +17,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
 )
 
-func emptySnapshot(t testing.TB, file string) {
+func emptyDatabase(t testing.TB, file string) {
 	t.Helper()
 	db, err := bolt.Open(file, 0o600, nil)
 	if err != nil {
@@ -37,14 +35,6 @@ func emptySnapshot(t testing.TB, file string) {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The checksum was looked at when the snapshot was read.
-	if err := os.Truncate(file, info.Size()+sha256.Size); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -119,7 +109,7 @@ func TestOverlappingSegments(t *testing.T) {
 		}
 		target := 2 + random.Int64N(39)
 		file := filepath.Join(t.TempDir(), fmt.Sprint(round))
-		emptySnapshot(t, file)
+		emptyDatabase(t, file)
 		r := Target{Revision: target}.recovery(h, backup.Manifest{Cluster: c, State: backup.State{Revision: 1}}, chain)
 		out, err := Replay(t.Context(), s, r, "", file)
 		if err != nil || out.Revision != target {
@@ -177,7 +167,7 @@ func TestLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "x")
-	emptySnapshot(t, file)
+	emptyDatabase(t, file)
 	r := Recovery{History: name, Base: backup.Manifest{Cluster: c, State: backup.State{Revision: 1}}, segments: []segment{seg}}
 	if _, err := Replay(t.Context(), s, r, "", file); err != nil {
 		t.Fatal(err)
@@ -200,14 +190,17 @@ func TestLeases(t *testing.T) {
 	}
 }
 
-// What is no snapshot is left alone.
-func TestWhatIsNoSnapshot(t *testing.T) {
+// What is no database of etcd is refused.
+func TestWhatIsNoDatabase(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x")
-	emptySnapshot(t, file)
-	if err := cutChecksum(file); err != nil {
+	db, err := bolt.Open(file, 0o600, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Replay(t.Context(), nil, Recovery{}, "", file); err == nil || !strings.Contains(err.Error(), "has no checksum of etcd at its end") {
-		t.Errorf("without a checksum: %v", err)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Replay(t.Context(), nil, Recovery{}, "", file); err == nil || !strings.Contains(err.Error(), "it lacks its buckets") {
+		t.Errorf("without buckets: %v", err)
 	}
 }

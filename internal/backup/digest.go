@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/maphash"
-	"path/filepath"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -56,7 +55,7 @@ func (d *digest) content(revision int64) Content {
 
 // DigestFile tells what is in etcd's database of a data directory, which no etcd may have open. It remembers 8 bytes a key.
 func DigestFile(data string) (Content, error) {
-	path := filepath.Join(data, "member", "snap", "db")
+	path := databaseOf(data)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
 	if err != nil {
 		return Content{}, fmt.Errorf("the database %s cannot be read: %w", path, err)
@@ -67,7 +66,7 @@ func DigestFile(data string) (Content, error) {
 	err = db.View(func(tx *bbolt.Tx) error {
 		// Rows are in the order of revisions: the first that is met from the end is what became of a key.
 		seed, seen := maphash.MakeSeed(), map[uint64]struct{}{}
-		rows := tx.Bucket([]byte("key")).Cursor()
+		rows := tx.Bucket(keyBucket).Cursor()
 		for name, row := rows.Last(); name != nil; name, row = rows.Prev() {
 			// 8 bytes of the revision, "_", 8 bytes of the place in it, and for a deletion "t" (server/storage/mvcc/revision.go).
 			if len(name) < 17 {

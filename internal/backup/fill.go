@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -48,8 +47,8 @@ type Target struct {
 	LetEverybodyIn bool
 	// Etcdutl is the program of the minor that the cluster will have.
 	Etcdutl string
-	// Prepare, if there is one, may change the snapshot after it was downloaded and checked. Its checksum is no longer looked at.
-	Prepare func(ctx context.Context, snapshot string) error
+	// Prepare, if there is one, may change the database after it was downloaded and checked.
+	Prepare func(ctx context.Context, database string) error
 	// Progress, if there is one, is told how many bytes of a stage are done. The stages are named by the constants below.
 	Progress func(stage string, done, total int64)
 }
@@ -122,29 +121,22 @@ func (t Target) fill(ctx context.Context, s store.Store, m Manifest, identities 
 	if err := t.checkSpace(m); err != nil {
 		return err
 	}
-	snapshot := filepath.Join(t.staging(), "snapshot.db")
-	err := downloadSnapshot(ctx, s, m, identities, snapshot, func(done int64) { t.progress(StageDownload, done, m.Snapshot.Size) })
+	database := filepath.Join(t.staging(), "database")
+	err := downloadDatabase(ctx, s, m, identities, database, func(done int64) { t.progress(StageDownload, done, m.Snapshot.Size) })
 	if err != nil {
 		return err
 	}
 	if t.Prepare != nil {
-		if err := t.Prepare(ctx, snapshot); err != nil {
+		if err := t.Prepare(ctx, database); err != nil {
 			return err
 		}
 	}
 	t.progress(StageRestore, 0, m.Snapshot.Size)
-	if err := runEtcdutl(ctx, t.Etcdutl, m, t.arguments(snapshot)...); err != nil {
-		return err
-	}
-	if t.LetEverybodyIn {
-		if err := letEverybodyIn(t.places()[0].staged); err != nil {
-			return err
-		}
+	restoration := restoration{etcdutl: t.Etcdutl, arguments: t.arguments(), letEverybodyIn: t.LetEverybodyIn}
+	if err := restoration.run(ctx, database, t.places()[0].staged); err != nil {
+		return fmt.Errorf("etcdutl cannot restore the backup %q: %w", m.Name, err)
 	}
 	t.progress(StageRestore, m.Snapshot.Size, m.Snapshot.Size)
-	if err := os.Remove(snapshot); err != nil {
-		return err
-	}
 	t.progress(StageSync, 0, m.Snapshot.Size)
 	for _, p := range t.places() {
 		if err := syncAll(filepath.Dir(p.staged)); err != nil {
@@ -160,7 +152,7 @@ func (t Target) fill(ctx context.Context, s store.Store, m Manifest, identities 
 }
 
 // arguments are those of etcdutl snapshot restore.
-func (t Target) arguments(snapshot string) []string {
+func (t Target) arguments() []string {
 	var members []string
 	for _, name := range slices.Sorted(maps.Keys(t.InitialCluster)) {
 		for _, url := range t.InitialCluster[name] {
@@ -168,8 +160,7 @@ func (t Target) arguments(snapshot string) []string {
 		}
 	}
 	arguments := []string{
-		// It was checked on its way to the file, or written by ourselves since. To read it once more takes a third of the time.
-		snapshot, "--skip-hash-check", "--data-dir", t.places()[0].staged, "--name", t.Member, "--initial-cluster", strings.Join(members, ","),
+		"--name", t.Member, "--initial-cluster", strings.Join(members, ","),
 		"--initial-cluster-token", t.Token, "--initial-advertise-peer-urls", strings.Join(t.InitialCluster[t.Member], ","),
 	}
 	if t.WAL != "" {
@@ -206,20 +197,19 @@ func (t Target) progress(stage string, done, total int64) {
 	}
 }
 
-// checkSpace refuses a volume that is too small, before anything is downloaded: the snapshot and the database made of it are there
-// at the same time.
+// checkSpace refuses a volume that is too small, before anything is downloaded.
 func (t Target) checkSpace(m Manifest) error {
 	for _, p := range t.places() {
 		folder, needed := filepath.Dir(p.live), uint64(margin)
 		if p.live == t.Data {
-			needed += 2 * uint64(m.Snapshot.Size) //nolint:gosec // Load refuses what is not positive.
+			needed += uint64(m.Snapshot.Size) //nolint:gosec // Load refuses what is not positive.
 		}
 		var volume syscall.Statfs_t
 		if err := syscall.Statfs(folder, &volume); err != nil {
 			return fmt.Errorf("the free space of %s: %w", folder, err)
 		}
 		if free := volume.Bavail * uint64(volume.Bsize); free < needed { //nolint:gosec // A block has a positive size.
-			return fmt.Errorf("the volume of %s has %d MiB free, and %d MiB are needed: twice the snapshot's %d MiB, and %d MiB for the WAL; enlarge the volume",
+			return fmt.Errorf("the volume of %s has %d MiB free, and %d MiB are needed: the snapshot's %d MiB, and %d MiB for the WAL; enlarge the volume",
 				folder, free>>20, needed>>20, m.Snapshot.Size>>20, margin>>20)
 		}
 	}
@@ -275,8 +265,8 @@ func (t Target) mark(f filled) error {
 	return move(unfinished, t.markerPath())
 }
 
-// downloadSnapshot writes the snapshot of a backup to a new file. If there is no error, it is whole.
-func downloadSnapshot(ctx context.Context, s store.Store, m Manifest, identities, path string, progress func(done int64)) error {
+// downloadDatabase writes the database of a backup to a new file. If there is no error, it is whole.
+func downloadDatabase(ctx context.Context, s store.Store, m Manifest, identities, path string, progress func(done int64)) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("the folder for restoring the backup %q: %w; give one without it", m.Name, err)
@@ -300,15 +290,4 @@ func (c *counted) Write(p []byte) (int, error) {
 	c.done += int64(n)
 	c.tell(c.done)
 	return n, err
-}
-
-// runEtcdutl restores a backup by etcd's own program.
-func runEtcdutl(ctx context.Context, program string, m Manifest, arguments ...string) error {
-	process := exec.CommandContext(ctx, program, append([]string{"snapshot", "restore"}, arguments...)...) //nolint:gosec // The caller's program.
-	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	said, err := process.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("etcdutl cannot restore the backup %q: %w: %s", m.Name, err, lastLine(said))
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,8 @@ func (e *DiffersError) Unwrap() error { return e.Err }
 // ErrIdentity says that what was given to decrypt a backup does not.
 var ErrIdentity = errors.New("it cannot be decrypted")
 
-// Read writes the snapshot of a backup to a file, say. What is written is good only if there is no error: it is checked
-// up to its end. Identities are private keys of age, one a line; they are needed for encrypted backups only.
+// Read writes the database that a backup has to a file, say: its snapshot without etcd's checksum at the end, with which it was compared. What
+// is written is good only if there is no error. Identities are private keys of age, one a line; they are needed for encrypted backups only.
 func Read(ctx context.Context, s store.Store, m Manifest, identities string, to io.Writer) error {
 	refused := func(err error, advice string) error {
 		return &DiffersError{fmt.Errorf("the object %q in %s is not that of the backup %q: %w; %s", m.Stored.Object, s, m.Name, err, advice)}
@@ -61,7 +62,7 @@ func Read(ctx context.Context, s store.Store, m Manifest, identities string, to 
 		return download.or(refused(err, another))
 	}
 	defer unpacked.Close()
-	sink := &sink{to: to}
+	sink := &sink{to: to, left: m.Snapshot.Size - sha256.Size}
 	// No more is written than there can be.
 	snapshot := newTrailed(io.LimitReader(unpacked, m.Snapshot.Size+1))
 	if _, err := io.Copy(sink, snapshot); err != nil {
@@ -98,18 +99,22 @@ func Check(ctx context.Context, s store.Store, m Manifest) error {
 	return nil
 }
 
-// sink remembers that writing failed, rather than reading.
+// sink writes what is left to be written, and drops the rest. It remembers that writing failed, rather than reading.
 type sink struct {
-	to  io.Writer
-	err error
+	to   io.Writer
+	left int64
+	err  error
 }
 
 func (s *sink) Write(p []byte) (int, error) {
-	n, err := s.to.Write(p)
+	wanted := p[:max(0, min(int64(len(p)), s.left))]
+	n, err := s.to.Write(wanted)
+	s.left -= int64(n)
 	if err != nil {
 		s.err = err
+		return n, err
 	}
-	return n, err
+	return len(p), nil
 }
 
 // download reads an object, and takes it up again where the connection broke.

@@ -3,17 +3,14 @@ package backup
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
-	"go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -25,7 +22,7 @@ const scratchLimit = time.Minute
 
 // Scratch is where a backup is tried out.
 type Scratch struct {
-	// Folder is empty, and has room for twice the snapshot.
+	// Folder is empty, and has room for the snapshot.
 	Folder string
 	// Etcd and Etcdutl are the programs of the minor that the backup was made of, or the next one.
 	Etcd, Etcdutl string
@@ -67,20 +64,19 @@ func Verify(ctx context.Context, s store.Store, m Manifest, identities string, s
 	return v, nil
 }
 
-// restore makes a data directory of a backup.
+// restore makes a data directory of a backup, that lets everybody in.
 func restore(ctx context.Context, s store.Store, m Manifest, identities string, scratch Scratch, data, peer string) error {
-	path := filepath.Join(scratch.Folder, "snapshot.db")
-	if err := downloadSnapshot(ctx, s, m, identities, path, func(int64) {}); err != nil {
+	database := filepath.Join(scratch.Folder, "database")
+	if err := downloadDatabase(ctx, s, m, identities, database, func(int64) {}); err != nil {
 		return err
 	}
-	err := runEtcdutl(ctx, scratch.Etcdutl, m, path, "--data-dir", data, "--name", "scratch", "--initial-cluster", "scratch="+peer, "--initial-advertise-peer-urls", peer)
-	if err != nil {
-		return err
+	restoration := restoration{
+		etcdutl: scratch.Etcdutl, arguments: []string{"--name", "scratch", "--initial-cluster", "scratch=" + peer, "--initial-advertise-peer-urls", peer}, letEverybodyIn: true,
 	}
-	if err := letEverybodyIn(data); err != nil {
-		return err
+	if err := restoration.run(ctx, database, data); err != nil {
+		return fmt.Errorf("etcdutl cannot restore the backup %q: %w", m.Name, err)
 	}
-	return os.Remove(path)
+	return nil
 }
 
 // start runs etcd on a data directory, on loopback addresses only.
@@ -171,24 +167,6 @@ func compare(ctx context.Context, m Manifest, endpoint string) (Verified, error)
 }
 
 func differs(format string, values ...any) error { return &DiffersError{fmt.Errorf(format, values...)} }
-
-// letEverybodyIn turns authentication off in a restored database. It is one value, in a bucket that the
-// hash of the key space does not cover (server/storage/schema/auth.go).
-func letEverybodyIn(data string) error {
-	path := filepath.Join(data, "member", "snap", "db")
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
-	if err != nil {
-		return fmt.Errorf("the restored database %s cannot be opened: %w", path, err)
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		auth := tx.Bucket([]byte("auth"))
-		if auth == nil {
-			return nil
-		}
-		return auth.Put([]byte("authEnabled"), []byte{0})
-	})
-	return errors.Join(err, db.Close())
-}
 
 // twoAddresses are free on the loopback. They are held together, so that they differ.
 func twoAddresses() (client, peer string, err error) {
