@@ -321,8 +321,7 @@ func verified(ctx context.Context, k *kube, backup *v1alpha1.EtcdBackup) (string
 			return "", fmt.Errorf("EtcdBackup %s: %s", backup.Name, complete.Message)
 		case phase == backups.PhaseCompleted && tried != nil && tried.Status == metav1.ConditionTrue:
 			return tried.Message, nil
-		case phase == backups.PhaseCompleted && tried != nil && tried.Reason != string(backups.ReasonNotComplete):
-			// That reason is a moment's: it has just been completed.
+		case phase == backups.PhaseCompleted && tried != nil:
 			return "", fmt.Errorf("EtcdBackup %s is not verified: %s", backup.Name, tried.Message)
 		}
 		select {

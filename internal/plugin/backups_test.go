@@ -134,7 +134,7 @@ func TestWhatIsKnown(t *testing.T) {
 	}
 }
 
-// Who waits for a trial hears of its verdict, and of no other: that there is none in the moment in which a backup is complete says nothing.
+// Who waits for a trial hears of its verdict, once there is one.
 func TestWaitingForATrial(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
@@ -148,11 +148,12 @@ func TestWaitingForATrial(t *testing.T) {
 		k := &kube{namespace: "default", Client: fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
 			Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 				backup, _ := into.(*v1alpha1.EtcdBackup)
-				tried := metav1.Condition{Status: metav1.ConditionUnknown, Reason: string(backups.ReasonNotComplete), Message: "it is not complete"}
+				tried := metav1.Condition{Status: metav1.ConditionUnknown, Reason: string(backups.ReasonRunning), Message: "an agent is restoring it on trial"}
+				backup.Status.Phase = v1alpha1.BackupPhase(backups.PhaseVerifying)
 				if looks++; looks > 1 {
-					tried = last
+					tried, backup.Status.Phase = last, v1alpha1.BackupPhase(backups.PhaseCompleted)
 				}
-				tried.Type, backup.Status.Phase = backups.Verified, v1alpha1.BackupPhase(backups.PhaseCompleted)
+				tried.Type = backups.Verified
 				backup.Status.Conditions = []metav1.Condition{tried}
 				return nil
 			},

@@ -54,9 +54,8 @@ func (o Observation) store(d *Decision) {
 		d.LookAgain = whileWaiting
 	case agent.Ended && !agent.Failed && agent.Stored != nil:
 		d.Report.Stored = agent.Stored
-		o.say(d, PhaseCompleted, core.True, core.Problem{Reason: ReasonStored, Message: o.stored(agent.Stored)})
-		d.Actions = append(d.Actions, RemoveAgent{kind})
-		d.LookAgain = atOnce
+		o.say(d, PhaseVerifying, core.True, core.Problem{Reason: ReasonStored, Message: o.stored(agent.Stored)})
+		o.verify(d)
 	case agent.Ended && !agent.Failed:
 		// What it found out is lost with its pod. It can be asked again: a backup that is there is not made a second time.
 		d.Actions = append(d.Actions, RemoveAgent{kind})
@@ -103,7 +102,7 @@ func running(what string, agent Agent) string {
 
 // verify tries the backup out, once.
 func (o Observation) verify(d *Decision) {
-	// What the first agent has found out is recorded by now.
+	// What the first agent has found out is in the report, which is written first.
 	for _, kind := range []Kind{Backup, Inspect} {
 		if first := o.Agents[kind]; first.Exists && !first.Foreign && !first.Leaving {
 			d.Actions = append(d.Actions, RemoveAgent{kind})

@@ -3,6 +3,7 @@ package backups
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,9 @@ func (w *world) settle(t *testing.T) Decision {
 	for range 50 {
 		before := fmt.Sprintf("%+v %+v", w.Recorded, w.Agents)
 		d := w.step()
+		if tried := w.Recorded.Condition(Verified); w.Recorded.Phase == PhaseCompleted && slices.Contains([]core.Reason{ReasonNotComplete, ReasonRunning}, tried.Reason) {
+			t.Errorf("it is completed, and whether it is good is not known yet: %+v", tried)
+		}
 		if w.gone || len(d.Actions) == 0 && before == fmt.Sprintf("%+v %+v", w.Recorded, w.Agents) {
 			return d
 		}
