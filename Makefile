@@ -75,8 +75,9 @@ bench-lifecycle: ## Time every operation on a running cluster, and what clients 
 	@ETCD_MINORS="3.5 3.6.14 3.6 3.7" hack/with-cluster.sh go test -tags bench ./test/bench/... -run TestBenchLifecycle -v -count 1 -timeout 120m
 
 .PHONY: bench-backup
-bench-backup: ## Time backups of a small cluster and of 1 GB, a restore of that, and what clients notice of them (BENCH_ROUNDS=7).
+bench-backup: ## Time backups of a small cluster and of 1 GB, a restore of that, what clients notice of them, and archives (BENCH_ROUNDS=3).
 	@OBJECT_STORE=1 hack/with-cluster.sh go test -tags bench ./test/bench/... -run TestBenchBackup -v -count 1 -timeout 60m
+	@go test ./internal/archive -run TestWhatArchivingCostsAMember -cost -bench Replay -v -count 1
 
 ##@ Develop
 

@@ -67,8 +67,9 @@ func (a Agent) fill(ctx context.Context, s store.Store, t task.Task) (task.Resul
 	defer a.tell(ctx, from.store, from.size())()
 	target := a.target(t)
 	if from.since != nil {
-		target.Prepare = func(ctx context.Context, snapshot string) error {
-			_, err := archive.Replay(ctx, from.store, *from.since, from.identities, snapshot)
+		target.Added = from.since.Bytes
+		target.Prepare = func(ctx context.Context, database string) error {
+			_, err := archive.Replay(ctx, from.store, *from.since, from.identities, database)
 			return err
 		}
 	}

@@ -154,10 +154,10 @@ func (p *player) visit(r record) error {
 	return nil
 }
 
-// database is a snapshot that revisions are added to.
+// database is one of etcd that revisions are added to.
 type database struct {
 	bolt *bolt.DB
-	// revision is the last one that the snapshot had itself.
+	// revision is the last one that it had itself.
 	revision int64
 	sub      int64
 	tx       *bolt.Tx
@@ -170,7 +170,7 @@ type database struct {
 }
 
 func openDatabase(file string, revision int64) (*database, error) {
-	// As etcd opens it; it is synced once at the end.
+	// Without a list of free pages, as etcd keeps it. Who asked brings it to the disk.
 	db, err := bolt.Open(file, 0o600, &bolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoSync: true, NoGrowSync: true})
 	if err != nil {
 		return nil, fmt.Errorf("%s is no database of etcd: %w", file, err)

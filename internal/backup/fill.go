@@ -25,6 +25,9 @@ import (
 // margin is what etcd needs on a volume beside the database: a segment of its WAL, and the one it makes in advance.
 const margin = 128 << 20
 
+// growth is by what part of itself a database may grow until what was there before is deleted.
+const growth = 10
+
 // Target is whose volumes are filled, and for which cluster. All members of it are given the same, except for the name.
 type Target struct {
 	// Restore tells this restore from all others, by the UID of its object.
@@ -47,8 +50,9 @@ type Target struct {
 	LetEverybodyIn bool
 	// Etcdutl is the program of the minor that the cluster will have.
 	Etcdutl string
-	// Prepare, if there is one, may change the database after it was downloaded and checked.
+	// Prepare, if there is one, may change the database after it was downloaded and checked. Added is how many bytes that adds, at least.
 	Prepare func(ctx context.Context, database string) error
+	Added   int64
 	// Progress, if there is one, is told how many bytes of a stage are done. The stages are named by the constants below.
 	Progress func(stage string, done, total int64)
 }
@@ -151,7 +155,7 @@ func (t Target) fill(ctx context.Context, s store.Store, m Manifest, identities 
 	return ctx.Err()
 }
 
-// arguments are those of etcdutl snapshot restore.
+// arguments are those of etcdutl snapshot restore, but for the snapshot and the data directory.
 func (t Target) arguments() []string {
 	var members []string
 	for _, name := range slices.Sorted(maps.Keys(t.InitialCluster)) {
@@ -199,18 +203,19 @@ func (t Target) progress(stage string, done, total int64) {
 
 // checkSpace refuses a volume that is too small, before anything is downloaded.
 func (t Target) checkSpace(m Manifest) error {
+	data := m.Snapshot.Size + t.Added
 	for _, p := range t.places() {
-		folder, needed := filepath.Dir(p.live), uint64(margin)
+		folder, needed := filepath.Dir(p.live), int64(margin)
 		if p.live == t.Data {
-			needed += uint64(m.Snapshot.Size) //nolint:gosec // Load refuses what is not positive.
+			needed += data + data/growth
 		}
 		var volume syscall.Statfs_t
 		if err := syscall.Statfs(folder, &volume); err != nil {
 			return fmt.Errorf("the free space of %s: %w", folder, err)
 		}
-		if free := volume.Bavail * uint64(volume.Bsize); free < needed { //nolint:gosec // A block has a positive size.
-			return fmt.Errorf("the volume of %s has %d MiB free, and %d MiB are needed: the snapshot's %d MiB, and %d MiB for the WAL; enlarge the volume",
-				folder, free>>20, needed>>20, m.Snapshot.Size>>20, margin>>20)
+		if free := int64(volume.Bavail) * volume.Bsize; free < needed { //nolint:gosec // No volume is that large.
+			return fmt.Errorf("the volume of %s has %d MiB free, and %d MiB are needed: %d MiB for the data, a tenth of that to grow, and %d MiB for the WAL; enlarge the volume",
+				folder, free>>20, needed>>20, data>>20, margin>>20)
 		}
 	}
 	return nil

@@ -265,7 +265,7 @@ func TestFillingThatIsRefused(t *testing.T) {
 		}, "choose another backup"},
 		"another's": {func(_ *testing.T, m *backup.Manifest, _ *backup.Target) { m.Snapshot.SHA256 = strings.Repeat("0", 64) }, "choose another backup"},
 		"gone":      {func(t *testing.T, _ *backup.Manifest, _ *backup.Target) { remove(t, snapshot) }, "there is no such object"},
-		"no space":  {func(_ *testing.T, m *backup.Manifest, _ *backup.Target) { m.Snapshot.Size = 1 << 50 }, "1073741952 MiB are needed: the snapshot's 1073741824 MiB, and 128 MiB for the WAL; enlarge the volume"},
+		"no space":  {func(_ *testing.T, m *backup.Manifest, _ *backup.Target) { m.Snapshot.Size = 1 << 50 }, "1181116134 MiB are needed: 1073741824 MiB for the data, a tenth of that to grow, and 128 MiB for the WAL; enlarge the volume"},
 		"a bad URL": {func(_ *testing.T, _ *backup.Manifest, t *backup.Target) {
 			t.InitialCluster = map[string][]string{t.Member: {"x"}}
 		}, "etcdutl cannot restore"},

@@ -42,6 +42,8 @@ type Manifest struct {
 	State    State     `json:"state"`
 	Snapshot Snapshot  `json:"snapshot"`
 	Stored   Stored    `json:"stored"`
+	// PeakMemory is how many bytes of memory the agent that made it had at most, as Linux counts them (getrusage(2), ru_maxrss).
+	PeakMemory int64 `json:"peakMemory,omitempty"`
 	// Spec is that of the EtcdCluster, by which it can be made again.
 	Spec json.RawMessage `json:"spec,omitempty"`
 }

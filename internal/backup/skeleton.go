@@ -127,7 +127,7 @@ func both(from, to string, change func(from, to *bbolt.Tx) error) (err error) {
 		return fmt.Errorf("%s is no database of etcd: %w", from, err)
 	}
 	defer func() { _ = source.Close() }()
-	// As etcd opens it. Whoever asked brings it to the disk.
+	// Without a list of free pages, as etcd keeps it. Who asked brings it to the disk.
 	target, err := bbolt.Open(to, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true})
 	if err != nil {
 		return fmt.Errorf("%s is no database of etcd: %w", to, err)

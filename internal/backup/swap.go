@@ -173,7 +173,7 @@ func (t Target) moveAll(ctx context.Context, moves [][2]string) error {
 
 // lock takes the lock that etcd has on its database, if there is one.
 func (t Target) lock() (unlock func(), err error) {
-	path := filepath.Join(t.Data, "member", "snap", "db")
+	path := databaseOf(t.Data)
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return func() {}, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -95,7 +96,7 @@ func Take(ctx context.Context, s store.Store, r Request) (Manifest, error) {
 	if err := both.Wait(); err != nil {
 		return failed(err)
 	}
-	m.Ended = time.Now().UTC()
+	m.Ended, m.PeakMemory = time.Now().UTC(), peakMemory()
 	if m, err = m.write(ctx, s); err != nil {
 		return failed(err)
 	}
@@ -184,6 +185,15 @@ func ParseRecipients(keys []string) ([]age.Recipient, error) {
 		all = append(all, recipient)
 	}
 	return all, nil
+}
+
+// peakMemory is how many bytes this process had at most; 0 if that is not known.
+func peakMemory() int64 {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0
+	}
+	return used.Maxrss << 10
 }
 
 func hexID(id uint64) string { return fmt.Sprintf("%x", id) }

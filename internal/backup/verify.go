@@ -82,7 +82,7 @@ func restore(ctx context.Context, s store.Store, m Manifest, identities string, 
 // start runs etcd on a data directory, on loopback addresses only.
 func start(ctx context.Context, program, data, client, peer string) (end func(), err error) {
 	var said bytes.Buffer
-	process := exec.CommandContext(ctx, program, "--name", "scratch", "--data-dir", data, "--listen-client-urls", client, "--advertise-client-urls", client, //nolint:gosec // As above.
+	process := exec.CommandContext(ctx, program, "--name", "scratch", "--data-dir", data, "--listen-client-urls", client, "--advertise-client-urls", client, //nolint:gosec // The caller's program.
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "scratch="+peer, "--log-level", "error")
 	process.Stdout, process.Stderr = &said, &said
 	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

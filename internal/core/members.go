@@ -9,8 +9,9 @@ import (
 //
 // All members of a new cluster are made at once, with a static initial cluster
 // (https://etcd.io/docs/v3.6/op-guide/clustering/#static), so that creation is as fast as the pods start. Those that have data start one
-// after the other: at its start each asks all others for what they have, and waits 7 s for each of them that listens and does not answer
-// since it asks, too (server/etcdserver/corrupt.go). Who does not listen yet is passed over at once.
+// after the other: at its start each asks all others for what they have, and waits for each of them that listens and does not answer since it
+// asks, too: 5 s and twice its election timeout, 7 s in all if that is etcd's default (server/etcdserver/corrupt.go). Who does not listen yet is
+// passed over at once.
 func (v *view) applyMembers() []Action {
 	var actions []Action
 	asking := slices.ContainsFunc(v.members, v.asks)
@@ -20,7 +21,7 @@ func (v *view) applyMembers() []Action {
 		case stopped, m.Workload.State == Missing && v.mayMake(m):
 			if starts := v.apply(m); starts.Start != StartSealed || !asking {
 				actions = append(actions, starts)
-				asking = starts.Start == StartSealed
+				asking = asking || starts.Start == StartSealed
 			}
 		case m.Workload.State == Missing:
 		case m.Workload.MemberHash != v.Cluster.Spec.MemberHash:
@@ -44,7 +45,7 @@ func (v *view) asks(m *memberView) bool {
 		// Its controller tells that it has seen the StatefulSet when it has made the pod, or could not.
 		return !m.Workload.Settled
 	}
-	return !m.Pod.Started && (m.status == nil || !m.status.Answered) && v.Now.Sub(m.Pod.Created).Abs() < asksWithin
+	return !m.Pod.Started && !m.Pod.Deleting && (m.status == nil || !m.status.Answered) && v.Now.Sub(m.Pod.Created).Abs() < asksWithin
 }
 
 // mayMake is whether the StatefulSet of a member that has none may be made now.

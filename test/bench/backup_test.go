@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/api/v1alpha1"
+	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/history"
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/test/live"
 )
@@ -67,8 +68,8 @@ func (b *backupBench) backUp(name string) {
 	var savedBusy, busy time.Duration
 	savesBusy := b.during(func() { savedBusy = b.save() })
 	with := b.during(func() {
-		path := b.complete(name+"-busy", func(spec *v1alpha1.EtcdBackupSpec) { spec.Verification = v1alpha1.VerifyNever })
-		busy = b.store.Took(name+"-busy", path)
+		made := b.complete(name+"-busy", func(spec *v1alpha1.EtcdBackupSpec) { spec.Verification = v1alpha1.VerifyNever })
+		busy = made.Ended.Sub(made.Begun)
 	})
 	ratio := median(saved) / median(took.agent)
 	fmt.Printf("\nbackup, %s, %d rounds       median   samples (s)\n", name, len(saved))
@@ -81,6 +82,8 @@ func (b *backupBench) backUp(name string) {
 	}
 	fmt.Printf("  throughput               %6.2f of etcdctl's\n", ratio)
 	b.figure(name+"-throughput-to-etcdctl", "ratio", ratio)
+	fmt.Printf("  the agent's peak memory  %6.1f MiB\n", float64(took.memory)/(1<<20))
+	b.figure(name+"-agent-peak-memory", "bytes", float64(took.memory))
 	fmt.Printf("while two clients write      time      p99   longest gap   failed\n")
 	for _, line := range []struct {
 		what, key string
@@ -96,12 +99,20 @@ func (b *backupBench) backUp(name string) {
 	}
 }
 
-// times are those of one backup: of the agent's work, until the object says that it is complete and verified, and of the trial.
-type times struct{ agent, complete, verified, trial time.Duration }
+// times are those of one backup: of the agent's work, until the object says that it is complete and verified, and of the trial. Memory is what
+// the agent had at most, in bytes.
+type times struct {
+	agent, complete, verified, trial time.Duration
+	memory                           int64
+}
 
-type samples struct{ agent, complete, verified, trial []time.Duration }
+type samples struct {
+	agent, complete, verified, trial []time.Duration
+	memory                           int64
+}
 
 func (s *samples) add(t times) {
+	s.memory = max(s.memory, t.memory)
 	s.agent, s.complete = append(s.agent, t.agent), append(s.complete, t.complete)
 	s.verified, s.trial = append(s.verified, t.verified), append(s.trial, t.trial)
 }
@@ -109,10 +120,10 @@ func (s *samples) add(t times) {
 func (b *backupBench) backUpOnce(name string, remove bool) times {
 	b.T.Helper()
 	began := time.Now()
-	path := b.complete(name)
-	took := times{complete: time.Since(began)}
+	stored := b.complete(name)
+	took := times{agent: stored.Ended.Sub(stored.Begun), complete: time.Since(began), memory: stored.PeakMemory}
 	made := b.WaitBackup(name, "Verified", "Restored", backupLimit)
-	took.verified, took.trial, took.agent = time.Since(began), made.Status.VerificationTook.Duration, b.store.Took(name, path)
+	took.verified, took.trial = time.Since(began), made.Status.VerificationTook.Duration
 	b.T.Logf("%s: snapshot of %s, stored as %s: the agent itself %.2f s, Complete %.2f s, Verified %.2f s, the trial itself %.2f s", name,
 		made.Status.SnapshotSize, made.Status.StoredSize, took.agent.Seconds(), took.complete.Seconds(), took.verified.Seconds(), took.trial.Seconds())
 	if remove {
@@ -121,11 +132,11 @@ func (b *backupBench) backUpOnce(name string, remove bool) times {
 	return took
 }
 
-// complete makes a backup, and tells its path in the store.
-func (b *backupBench) complete(name string, changes ...func(*v1alpha1.EtcdBackupSpec)) string {
+// complete makes a backup.
+func (b *backupBench) complete(name string, changes ...func(*v1alpha1.EtcdBackupSpec)) backup.Manifest {
 	b.T.Helper()
 	b.MustBackUp(name, "demo", b.store.Bucket(name), changes...)
-	return b.WaitBackup(name, "Complete", "Stored", backupLimit).Status.Path
+	return b.store.Manifest(name, b.WaitBackup(name, "Complete", "Stored", backupLimit).Status.Path)
 }
 
 // save has etcdctl save a snapshot of a member to its volume.

@@ -227,14 +227,13 @@ func (s *ObjectStore) lead(app string) {
 	})
 }
 
-// Took is how long the agent took that made the backup at a path below a prefix, as its manifest says.
-func (s *ObjectStore) Took(prefix, path string) time.Duration {
+// Manifest is that of the backup at a path below a prefix.
+func (s *ObjectStore) Manifest(prefix, path string) (m backup.Manifest) {
 	s.kubernetes.T.Helper()
-	var manifest backup.Manifest
-	if err := json.Unmarshal(s.Read(prefix+"/"+path+"/manifest.json"), &manifest); err != nil {
+	if err := json.Unmarshal(s.Read(prefix+"/"+path+"/manifest.json"), &m); err != nil {
 		s.kubernetes.T.Fatal(err)
 	}
-	return manifest.Ended.Sub(manifest.Begun)
+	return m
 }
 
 // Objects are the names and sizes of the objects below a prefix, parts of unfinished uploads among them.

@@ -9,7 +9,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
-// When to look again. Jobs are watched; their pods, the cluster and the Secrets are not.
+// When to look again. Jobs and the ends of their pods are watched; the cluster and the Secrets are not.
 const (
 	whileRunning = 5 * time.Second
 	whileWaiting = 5 * time.Second
@@ -55,7 +55,11 @@ func (o Observation) store(d *Decision) {
 	case agent.Ended && !agent.Failed && agent.Stored != nil:
 		d.Report.Stored = agent.Stored
 		o.say(d, PhaseVerifying, core.True, core.Problem{Reason: ReasonStored, Message: o.stored(agent.Stored)})
-		o.verify(d)
+		d.Actions = append(d.Actions, RemoveAgent{kind})
+		// The next agent is told what this one has found out, which has to be recorded first.
+		if d.LookAgain = atOnce; !o.untried(d) {
+			d.Report.setCondition(o.Now, Verified, core.Unknown, core.Problem{Reason: ReasonRunning, Message: "it is about to be restored on trial"})
+		}
 	case agent.Ended && !agent.Failed:
 		// What it found out is lost with its pod. It can be asked again: a backup that is there is not made a second time.
 		d.Actions = append(d.Actions, RemoveAgent{kind})
@@ -102,7 +106,7 @@ func running(what string, agent Agent) string {
 
 // verify tries the backup out, once.
 func (o Observation) verify(d *Decision) {
-	// What the first agent has found out is in the report, which is written first.
+	// What the first agent has found out is recorded by now.
 	for _, kind := range []Kind{Backup, Inspect} {
 		if first := o.Agents[kind]; first.Exists && !first.Foreign && !first.Leaving {
 			d.Actions = append(d.Actions, RemoveAgent{kind})
@@ -114,10 +118,7 @@ func (o Observation) verify(d *Decision) {
 		if agent.Ended && !agent.Failed && !agent.Leaving {
 			d.Actions = append(d.Actions, RemoveAgent{Verify})
 		}
-	case !o.Verify:
-		o.conclude(d, core.Unknown, ReasonNotWanted, "spec.verification is Never")
-	case o.Encrypted && !o.Readable:
-		o.conclude(d, core.Unknown, ReasonNoIdentity, "it is encrypted, and there is no private key to try it out with: name a Secret with one in spec.encryption.identitySecret")
+	case o.untried(d):
 	case agent.Foreign:
 		o.conclude(d, core.Unknown, core.ReasonNameTaken, nameTaken(o.Name, Verify).Message)
 		d.LookAgain = whileWaiting
@@ -128,6 +129,19 @@ func (o Observation) verify(d *Decision) {
 	default:
 		o.trying(d, agent)
 	}
+}
+
+// untried concludes that it is not to be tried out, or cannot be, if that is so.
+func (o Observation) untried(d *Decision) bool {
+	switch {
+	case !o.Verify:
+		o.conclude(d, core.Unknown, ReasonNotWanted, "spec.verification is Never")
+	case o.Encrypted && !o.Readable:
+		o.conclude(d, core.Unknown, ReasonNoIdentity, "it is encrypted, and there is no private key to try it out with: name a Secret with one in spec.encryption.identitySecret")
+	default:
+		return false
+	}
+	return true
 }
 
 // concluded is whether nothing new can be found out. What could not be tried is tried again once the spec has changed.

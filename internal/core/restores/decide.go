@@ -9,7 +9,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/core"
 )
 
-// When to look again. Jobs, the cluster and its StatefulSets are watched; their pods are not.
+// When to look again. Jobs and the ends of their pods, the cluster and its StatefulSets are watched.
 const (
 	atOnce  = time.Millisecond
 	soon    = 500 * time.Millisecond
@@ -385,10 +385,18 @@ func (o Observation) start(d *Decision) {
 		return
 	}
 	d.LookAgain = waiting
-	// The Jobs hold the volumes.
+	// The Jobs hold the volumes. None may be left by when the restore is confirmed: one that lost its pod would fill a volume once more.
 	o.removeAgents(d, Fill)
-	if o.Cluster.ClusterID != o.Recorded.ClusterID || !o.Cluster.Available {
+	switch filling := slices.ContainsFunc(o.Recorded.Members, func(member string) bool {
+		agent := o.Agents[AgentKey{Fill, slices.Index(o.Recorded.Members, member)}]
+		return agent.Exists && !agent.Foreign
+	}); {
+	case o.Cluster.ClusterID != o.Recorded.ClusterID || !o.Cluster.Available:
 		o.say(d, Starting, ReasonRestoring, "waiting until the cluster serves: "+o.Cluster.Says)
+		return
+	case filling:
+		o.say(d, Starting, ReasonRestoring, "the cluster serves; waiting until the agents that filled its volumes are gone")
+		d.LookAgain = soon
 		return
 	}
 	d.Report.AvailableAt = o.Now
