@@ -21,6 +21,9 @@ import (
 // backupLimit bounds one backup with its trial, and a restore.
 const backupLimit = 10 * time.Minute
 
+// agentMemory is how much memory an agent that makes a backup may have.
+const agentMemory = 64 << 20
+
 // most is how often what takes minutes is measured.
 const most = 3
 
@@ -84,6 +87,9 @@ func (b *backupBench) backUp(name string) {
 	b.figure(name+"-throughput-to-etcdctl", "ratio", ratio)
 	fmt.Printf("  the agent's peak memory  %6.1f MiB\n", float64(took.memory)/(1<<20))
 	b.figure(name+"-agent-peak-memory", "bytes", float64(took.memory))
+	if took.memory > agentMemory {
+		b.T.Errorf("an agent had %d bytes of memory; at most %d are wanted, whatever the size of the database", took.memory, agentMemory)
+	}
 	fmt.Printf("while two clients write      time      p99   longest gap   failed\n")
 	for _, line := range []struct {
 		what, key string

@@ -14,7 +14,7 @@ import (
 	"github.com/etcd-k8s-operator/etcd-k8s-operator/internal/backup/store"
 )
 
-const part = 8 << 20
+const part = 5 << 20
 
 // sample is content that no store can compress or make up.
 func sample(size int) []byte {

@@ -25,8 +25,9 @@ import (
 )
 
 const (
-	// partSize is half of what an upload holds in memory, and maxParts is what S3 allows: objects have up to 78 GiB.
-	partSize = 8 << 20
+	// partSize is half of what an upload holds in memory, and the smallest that S3 allows. maxParts is the largest number
+	// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html): objects have up to 48 GiB.
+	partSize = 5 << 20
 	maxParts = 10_000
 	// attempts is how often a request is made before its failure counts.
 	attempts = 5
