@@ -24,12 +24,6 @@ const (
 	batchRows  = 20_000
 )
 
-// The buckets of etcd's database.
-var (
-	keyBucket   = []byte("key")
-	leaseBucket = []byte("lease")
-)
-
 // Replayed is what a recovery has come to.
 type Replayed struct {
 	// Revision is that of the outcome, and Received when the archiver got it; if the base has it already, that is not known.
@@ -170,15 +164,14 @@ type database struct {
 }
 
 func openDatabase(file string, revision int64) (*database, error) {
-	// Without a list of free pages, as etcd keeps it. Who asked brings it to the disk.
-	db, err := bolt.Open(file, 0o600, &bolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoSync: true, NoGrowSync: true})
+	db, err := backup.OpenDatabase(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no database of etcd: %w", file, err)
+		return nil, err
 	}
 	d := &database{bolt: db, revision: revision, leased: map[string]int64{}, granted: map[int64]int64{}}
 	err = db.View(func(tx *bolt.Tx) error {
-		keys := tx.Bucket(keyBucket)
-		if keys == nil || tx.Bucket(leaseBucket) == nil {
+		keys := tx.Bucket(backup.KeyBucket)
+		if keys == nil || tx.Bucket(backup.LeaseBucket) == nil {
 			return fmt.Errorf("%s is no database of etcd: it lacks its buckets", file)
 		}
 		if last, _ := keys.Cursor().Last(); len(last) >= 8 {
@@ -208,7 +201,7 @@ func (d *database) add(revision int64, tombstone bool, row []byte) error {
 		if d.tx, err = d.bolt.Begin(true); err != nil {
 			return err
 		}
-		d.keys = d.tx.Bucket(keyBucket)
+		d.keys = d.tx.Bucket(backup.KeyBucket)
 		d.keys.FillPercent = 0.9
 	}
 	name := binary.BigEndian.AppendUint64(make([]byte, 0, 18), uint64(revision)) //nolint:gosec // As above.
@@ -243,7 +236,7 @@ func (d *database) finish() error {
 		return err
 	}
 	return d.bolt.Update(func(tx *bolt.Tx) error {
-		leases := tx.Bucket(leaseBucket)
+		leases := tx.Bucket(backup.LeaseBucket)
 		for _, id := range d.leased {
 			name := binary.BigEndian.AppendUint64(nil, uint64(id)) //nolint:gosec // As etcd does.
 			if leases.Get(name) != nil {

@@ -24,7 +24,7 @@ func emptyDatabase(t testing.TB, file string) {
 		t.Fatal(err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{keyBucket, leaseBucket} {
+		for _, name := range [][]byte{backup.KeyBucket, backup.LeaseBucket} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ func rows(t *testing.T, file string) string {
 	defer db.Close()
 	var all strings.Builder
 	err = db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(keyBucket).ForEach(func(k, _ []byte) error {
+		return tx.Bucket(backup.KeyBucket).ForEach(func(k, _ []byte) error {
 			fmt.Fprintf(&all, "%d.%d ", k[7], k[16])
 			return nil
 		})
@@ -179,7 +179,7 @@ func TestLeases(t *testing.T) {
 	defer db.Close()
 	got := map[int64]string{}
 	err = db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(leaseBucket).ForEach(func(k, v []byte) error {
+		return tx.Bucket(backup.LeaseBucket).ForEach(func(k, v []byte) error {
 			got[int64(binary.BigEndian.Uint64(k))] = string(v)
 			return nil
 		})

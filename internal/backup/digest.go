@@ -66,7 +66,7 @@ func DigestFile(data string) (Content, error) {
 	err = db.View(func(tx *bbolt.Tx) error {
 		// Rows are in the order of revisions: the first that is met from the end is what became of a key.
 		seed, seen := maphash.MakeSeed(), map[uint64]struct{}{}
-		rows := tx.Bucket(keyBucket).Cursor()
+		rows := tx.Bucket(KeyBucket).Cursor()
 		for name, row := rows.Last(); name != nil; name, row = rows.Prev() {
 			// 8 bytes of the revision, "_", 8 bytes of the place in it, and for a deletion "t" (server/storage/mvcc/revision.go).
 			if len(name) < 17 {

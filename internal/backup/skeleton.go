@@ -7,17 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
-)
-
-// keyBucket and leaseBucket have what grows with use. Everything else in a database is small.
-var (
-	keyBucket   = []byte("key")
-	leaseBucket = []byte("lease")
 )
 
 // restoration makes a data directory of a database, by etcd's own program.
@@ -55,13 +48,10 @@ func (r restoration) run(ctx context.Context, database, data string) error {
 	return os.Remove(skeleton)
 }
 
-// databaseOf is where etcd has the database of a data directory.
-func databaseOf(data string) string { return filepath.Join(data, "member", "snap", "db") }
-
 // strip makes the skeleton of a database.
 func (r restoration) strip(database, skeleton string) error {
 	return both(database, skeleton, func(from, to *bbolt.Tx) error {
-		for _, name := range [][]byte{keyBucket, leaseBucket} {
+		for _, name := range [][]byte{KeyBucket, LeaseBucket} {
 			if from.Bucket(name) == nil {
 				return fmt.Errorf("%s is no database of etcd: it has no bucket %q", database, name)
 			}
@@ -69,8 +59,8 @@ func (r restoration) strip(database, skeleton string) error {
 				return err
 			}
 		}
-		if last, row := from.Bucket(keyBucket).Cursor().Last(); last != nil {
-			if err := to.Bucket(keyBucket).Put(last, row); err != nil {
+		if last, row := from.Bucket(KeyBucket).Cursor().Last(); last != nil {
+			if err := to.Bucket(KeyBucket).Put(last, row); err != nil {
 				return err
 			}
 		}
@@ -88,11 +78,11 @@ func (r restoration) strip(database, skeleton string) error {
 // transplant brings into a database what was made of its skeleton.
 func transplant(skeleton, database string) error {
 	return both(skeleton, database, func(from, to *bbolt.Tx) error {
-		err := from.Bucket(keyBucket).ForEach(func(name, row []byte) error {
-			if to.Bucket(keyBucket).Get(name) != nil {
+		err := from.Bucket(KeyBucket).ForEach(func(name, row []byte) error {
+			if to.Bucket(KeyBucket).Get(name) != nil {
 				return nil
 			}
-			return to.Bucket(keyBucket).Put(name, row)
+			return to.Bucket(KeyBucket).Put(name, row)
 		})
 		if err != nil {
 			return err
@@ -104,7 +94,7 @@ func transplant(skeleton, database string) error {
 // replaceSmall gives one database the small buckets of another one.
 func replaceSmall(from, to *bbolt.Tx) error {
 	return from.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
-		if bytes.Equal(name, keyBucket) || bytes.Equal(name, leaseBucket) {
+		if bytes.Equal(name, KeyBucket) || bytes.Equal(name, LeaseBucket) {
 			return nil
 		}
 		if to.Bucket(name) != nil {
@@ -127,10 +117,9 @@ func both(from, to string, change func(from, to *bbolt.Tx) error) (err error) {
 		return fmt.Errorf("%s is no database of etcd: %w", from, err)
 	}
 	defer func() { _ = source.Close() }()
-	// Without a list of free pages, as etcd keeps it. Who asked brings it to the disk.
-	target, err := bbolt.Open(to, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true})
+	target, err := OpenDatabase(to)
 	if err != nil {
-		return fmt.Errorf("%s is no database of etcd: %w", to, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	return source.View(func(reading *bbolt.Tx) error {

@@ -165,8 +165,8 @@ func TestAgentsAreObserved(t *testing.T) {
 	stored := `{"backup":{"revision":42,"keys":7,"hash":9,"version":"3.6.16"}}`
 	job := ownJob("nightly-backup", "EtcdBackup", "b1")
 	ended, failed := ownJob("nightly-backup", "EtcdBackup", "b1", batchv1.JobComplete), ownJob("nightly-backup", "EtcdBackup", "b1", batchv1.JobFailed)
-	succeeded := podOf(job, "b", 0, 0, stored)
-	succeeded.Status.Phase, succeeded.Status.ContainerStatuses[0].State.Terminated.FinishedAt = corev1.PodRunning, metav1.NewTime(now)
+	finished := podOf(job, "b", 0, 0, stored)
+	finished.Status.Phase, finished.Status.ContainerStatuses[0].State.Terminated.FinishedAt = corev1.PodRunning, metav1.NewTime(now)
 	waits := podOf(job, "a", 0, -1, "")
 	waits.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: render.AgentContainer, Image: "etcd-operator:1", State: corev1.ContainerState{
 		Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"},
@@ -190,9 +190,9 @@ func TestAgentsAreObserved(t *testing.T) {
 		"has ended": {[]client.Object{ended, podOf(job, "b", 0, 0, stored), podOf(job, "a", time.Minute, 1, "{}")},
 			backups.Agent{Exists: true, Ended: true, EndedAt: now, Stored: &backups.Stored{Revision: 42, Keys: 7, Hash: 9, Version: "3.6.16"}}},
 		"has ended, its pod is gone": {[]client.Object{ended}, backups.Agent{Exists: true, Ended: true, EndedAt: now}},
-		"has ended, and its Job does not say so yet": {[]client.Object{job, succeeded, podOf(job, "a", time.Minute, 1, "{}")},
+		"has ended, and its Job does not say so yet": {[]client.Object{job, finished, podOf(job, "a", time.Minute, 1, "{}")},
 			backups.Agent{Exists: true, Ended: true, EndedAt: now, Stored: &backups.Stored{Revision: 42, Keys: 7, Hash: 9, Version: "3.6.16"}}},
-		"has ended, and there is another pod": {[]client.Object{job, podOf(job, "a", -time.Minute, -1, ""), succeeded},
+		"has ended, and there is another pod": {[]client.Object{job, podOf(job, "a", -time.Minute, -1, ""), finished},
 			backups.Agent{Exists: true, Ended: true, EndedAt: now, Stored: &backups.Stored{Revision: 42, Keys: 7, Hash: 9, Version: "3.6.16"}}},
 		"has failed": {[]client.Object{failed, podOf(job, "a", 0, 3, `{"problem":"it differs","differs":true}`)},
 			backups.Agent{Exists: true, Ended: true, Failed: true, Differs: true, EndedAt: now, Trouble: "it differs"}},

@@ -386,11 +386,7 @@ func (o Observation) start(d *Decision) {
 	}
 	d.LookAgain = waiting
 	// The Jobs hold the volumes. None may be left by when the restore is confirmed: one that lost its pod would fill a volume once more.
-	o.removeAgents(d, Fill)
-	switch filling := slices.ContainsFunc(o.Recorded.Members, func(member string) bool {
-		agent := o.Agents[AgentKey{Fill, slices.Index(o.Recorded.Members, member)}]
-		return agent.Exists && !agent.Foreign
-	}); {
+	switch filling := o.removeAgents(d, Fill); {
 	case o.Cluster.ClusterID != o.Recorded.ClusterID || !o.Cluster.Available:
 		o.say(d, Starting, ReasonRestoring, "waiting until the cluster serves: "+o.Cluster.Says)
 		return
@@ -527,12 +523,9 @@ func (o Observation) rollBack(d *Decision, why string) {
 		say("waiting until all members have stopped")
 		return
 	}
-	for i := range o.Recorded.Members {
-		if agent := o.Agents[AgentKey{Fill, i}]; agent.Exists && !agent.Foreign {
-			o.removeAgents(d, Fill)
-			say("waiting until the agents that fill volumes are gone")
-			return
-		}
+	if o.removeAgents(d, Fill) {
+		say("waiting until the agents that fill volumes are gone")
+		return
 	}
 	if o.disown(d, o.Recorded.EarlierID) {
 		say("the volumes are given back what they had")
@@ -613,12 +606,18 @@ func (o Observation) tidy(d *Decision) {
 	}
 }
 
-func (o Observation) removeAgents(d *Decision, kind Kind) {
+// removeAgents removes the agents of a kind, and tells whether there still are some.
+func (o Observation) removeAgents(d *Decision, kind Kind) (left bool) {
 	for i := range o.Recorded.Members {
-		if agent := o.Agents[AgentKey{kind, i}]; agent.Exists && !agent.Foreign && !agent.Leaving {
+		agent := o.Agents[AgentKey{kind, i}]
+		if !agent.Exists || agent.Foreign {
+			continue
+		}
+		if left = true; !agent.Leaving {
 			d.Actions = append(d.Actions, RemoveAgent{AgentKey{kind, i}})
 		}
 	}
+	return left
 }
 
 // JobName is the name of the Job of an agent.
